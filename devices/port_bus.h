@@ -1,0 +1,47 @@
+// The I/O port space: 65,536 byte-addressed ports, each owned by at most one device.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace ring3 {
+
+/// A device that answers ports. `port` is absolute; `size` is 1, 2 or 4 bytes.
+class PortDevice {
+ public:
+  virtual ~PortDevice() = default;
+  virtual uint32_t ReadPort(uint16_t port, unsigned size) = 0;
+  virtual void WritePort(uint16_t port, unsigned size, uint32_t value) = 0;
+};
+
+/// Two devices claim one port: a mistake in the machine's description.
+struct PortOverlap : std::logic_error {
+  using std::logic_error::logic_error;
+};
+
+class PortBus {
+ public:
+  /// Claims [first, first+count) for `device`, which must outlive the bus. Throws PortOverlap.
+  void Attach(uint16_t first, unsigned count, PortDevice& device, std::string name);
+
+  /// An unclaimed port reads as all ones, as an ISA bus with nothing driving it does. An access that spans two owners
+  /// is split into bytes.
+  uint32_t Read(uint16_t port, unsigned size);
+  /// A write to an unclaimed port is dropped.
+  void Write(uint16_t port, unsigned size, uint32_t value);
+
+ private:
+  struct Range {
+    uint16_t first;
+    unsigned count;
+    PortDevice* device;
+    std::string name;
+  };
+  PortDevice* Owner(uint16_t port) const;
+
+  std::vector<Range> ranges_;
+};
+
+}  // namespace ring3

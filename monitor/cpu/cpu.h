@@ -1,0 +1,31 @@
+// The processor as the monitor's instruction semantics see it: state plus what it is wired to.
+#pragma once
+
+#include "devices/port_bus.h"
+#include "monitor/cpu/cpu_model.h"
+#include "monitor/cpu/cpu_state.h"
+#include "monitor/cpu/fault.h"
+#include "shadowmmu/linear_memory.h"
+#include "shadowmmu/shadow_mmu.h"
+
+namespace ring3 {
+
+struct Cpu {
+  CpuState state;
+  const CpuModel& model;
+  LinearMemory& memory;
+  ShadowMmu& mmu;
+  PortBus& ports;
+  bool a20_enabled = true;
+
+  bool User() const { return state.cpl == 3; }
+  Access Read() const { return {AccessType::kRead, User()}; }
+  Access Write() const { return {AccessType::kWrite, User()}; }
+
+  /// After CR0, CR4, EFER or A20 changed, or a task switch: both memories adopt the new paging state.
+  void PagingChanged();
+  /// After MOV CR3: the same, but pages marked global stay.
+  void Cr3Loaded();
+};
+
+}  // namespace ring3

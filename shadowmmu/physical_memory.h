@@ -1,0 +1,79 @@
+// Guest-physical memory: RAM in one memfd, seen flat by the monitor and page by page by the windows.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "shadowmmu/address.h"
+
+namespace ring3 {
+
+/// What lies at guest-physical addresses that are not RAM. `size` is 1, 2, 4 or 8 bytes.
+class MmioDevice {
+ public:
+  virtual ~MmioDevice() = default;
+  virtual uint64_t ReadMmio(GuestPhysical address, unsigned size) = 0;
+  virtual void WriteMmio(GuestPhysical address, unsigned size, uint64_t value) = 0;
+};
+
+/// Told before bytes of a watched page change by any way but a guest store through a window.
+class WriteListener {
+ public:
+  virtual ~WriteListener() = default;
+  virtual void WatchedPageWritten(GuestPhysical address, uint32_t size) = 0;
+};
+
+enum class PageKind : uint8_t { kRam, kRom, kMmio };
+
+class PhysicalMemory {
+ public:
+  /// Largest RAM size: below it everything else (MMIO, firmware) has room under 4 GiB.
+  static constexpr uint64_t kMaxRam = 0xE000'0000;
+  static constexpr uint64_t kMinRam = 1u << 20;
+
+  /// `ram_bytes` is a multiple of the page size. Throws UsageError where the host cannot give it.
+  explicit PhysicalMemory(uint64_t ram_bytes);
+  ~PhysicalMemory();
+  PhysicalMemory(const PhysicalMemory&) = delete;
+  PhysicalMemory& operator=(const PhysicalMemory&) = delete;
+
+  uint64_t RamBytes() const { return ram_bytes_; }
+  int MemoryFd() const { return memfd_; }
+
+  /// kRam for backed, writable pages; kRom pages are backed but ignore guest writes; the rest is MMIO (all ones where
+  /// no device is attached). The default: [0xA0000, 0xC0000) is MMIO, all else below RamBytes() is RAM.
+  PageKind KindOf(GuestPhysical address) const;
+  void SetKind(GuestPhysical first, uint64_t bytes, PageKind kind);
+  void AttachMmio(GuestPhysical first, uint64_t bytes, MmioDevice& device);
+
+  /// The flat view; valid for any offset below RamBytes(). Loader and page walker use it; it bypasses the watch.
+  uint8_t* Flat(GuestPhysical address) const { return flat_ + address.value; }
+
+  /// Any kind of page, page-crossing allowed. Writes go through the watch and reach MMIO devices.
+  void Read(GuestPhysical address, std::span<uint8_t> out);
+  void Write(GuestPhysical address, std::span<const uint8_t> data);
+
+  /// Pages that hold translated code. Set and cleared by the translator; asked on each write by the monitor or a device.
+  void SetWatched(GuestPhysical page, bool watched);
+  bool IsWatched(GuestPhysical page) const;
+  void SetWriteListener(WriteListener* listener) { listener_ = listener; }
+
+ private:
+  struct MmioRange {
+    uint64_t first, bytes;
+    MmioDevice* device;
+  };
+  MmioDevice* DeviceAt(GuestPhysical address) const;
+
+  uint64_t ram_bytes_;
+  int memfd_ = -1;
+  uint8_t* flat_ = nullptr;
+  std::vector<PageKind> kinds_;   // per RAM page
+  std::vector<bool> watched_;     // per RAM page
+  std::vector<MmioRange> mmio_;
+  WriteListener* listener_ = nullptr;
+};
+
+}  // namespace ring3

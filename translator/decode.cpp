@@ -1,0 +1,46 @@
+#include "translator/decode.h"
+
+#include <cstring>
+
+namespace ring3 {
+
+const ZydisDecodedOperand* GuestInstruction::MemoryOperand() const {
+  for (unsigned i = 0; i < info.operand_count_visible; ++i) {
+    if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY) return &operands[i];
+  }
+  return nullptr;
+}
+
+bool GuestInstruction::WritesMemory() const {
+  for (unsigned i = 0; i < info.operand_count; ++i) {
+    if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) return true;
+  }
+  return false;
+}
+
+uint32_t GuestInstruction::BranchTarget() const {
+  uint32_t target = NextEip() + static_cast<uint32_t>(info.raw.imm[0].value.s);
+  return info.operand_width == 16 ? target & 0xFFFF : target;
+}
+
+Decoder::Decoder() {
+  ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+  // Encodings that are something else, or nothing, on a CPU without these extensions.
+  for (ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
+                                ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_CLDEMOTE}) {
+    ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE);
+  }
+}
+
+DecodeStatus Decoder::Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const {
+  ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands);
+  if (status == ZYDIS_STATUS_NO_MORE_DATA) return DecodeStatus::kTruncated;
+  if (!ZYAN_SUCCESS(status)) return DecodeStatus::kInvalid;
+  out.eip = eip;
+  out.length = out.info.length;
+  out.row = FindRow(out.info);
+  std::memcpy(out.bytes, bytes.data(), out.length);
+  return DecodeStatus::kOk;
+}
+
+}  // namespace ring3

@@ -1,0 +1,49 @@
+// Guest bytes in, decoded and classified instructions out.
+#pragma once
+
+#include <Zydis/Zydis.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "translator/instruction_table.h"
+
+namespace ring3 {
+
+/// One decoded guest instruction of a block.
+struct GuestInstruction {
+  uint32_t eip = 0;
+  uint8_t length = 0;  // bytes
+  InstructionRow row;
+  uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
+  ZydisDecodedInstruction info;
+  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+
+  uint32_t NextEip() const { return eip + length; }
+  /// The explicit memory operand, or nullptr.
+  const ZydisDecodedOperand* MemoryOperand() const;
+  bool Is16BitAddress() const { return info.address_width == 16; }
+  bool HasPrefix(ZydisInstructionAttributes attribute) const { return info.attributes & attribute; }
+  bool WritesMemory() const;
+  /// Target of a direct relative branch, cut to 16 bits where the operand size says so.
+  uint32_t BranchTarget() const;
+};
+
+enum class DecodeStatus : uint8_t {
+  kOk,
+  kInvalid,    // not an instruction: #UD is the monitor's to raise
+  kTruncated,  // more bytes are needed than there are: the instruction crosses into the next page
+};
+
+/// Decodes 32-bit code.
+class Decoder {
+ public:
+  Decoder();
+  DecodeStatus Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const;
+
+ private:
+  ZydisDecoder decoder_;
+};
+
+}  // namespace ring3

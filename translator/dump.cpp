@@ -1,0 +1,74 @@
+#include "translator/dump.h"
+
+#include <Zydis/Zydis.h>
+#include <fmt/core.h>
+
+#include <cstring>
+#include <vector>
+
+#include "translator/decode.h"
+
+namespace ring3 {
+namespace {
+
+struct Line {
+  uint32_t eip;
+  std::string text;
+};
+
+std::vector<Line> GuestLines(const Block& block, const uint8_t* source) {
+  std::vector<Line> lines;
+  Decoder decoder;
+  GuestInstruction insn;
+  for (uint32_t at = 0; at < block.guest_bytes;) {
+    unsigned length = 1;
+    std::string text = Disassemble({source + at, static_cast<size_t>(block.guest_bytes - at)}, block.key.eip + at, false, length);
+    DecodeStatus status = decoder.Decode({source + at, static_cast<size_t>(block.guest_bytes - at)}, block.key.eip + at, insn);
+    char letter = status == DecodeStatus::kOk ? NameOf(insn.row.cls).letter : 'M';
+    lines.push_back({block.key.eip + at, fmt::format("{} {:08x}  {}", letter, block.key.eip + at, text)});
+    at += length;
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool long_mode, unsigned& length) {
+  ZydisDecoder decoder;
+  ZydisDecoderInit(&decoder, long_mode ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
+                   long_mode ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+  ZydisFormatter formatter;
+  ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+  ZydisDecodedInstruction info;
+  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes.data(), bytes.size(), &info, operands))) {
+    length = 1;
+    return fmt::format("db {:02x}", bytes.empty() ? 0 : bytes[0]);
+  }
+  char text[128];
+  ZydisFormatterFormatInstruction(&formatter, &info, operands, info.operand_count_visible, text, sizeof text, address,
+                                  nullptr);
+  length = info.length;
+  return text;
+}
+
+void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory) {
+  fmt::print(out, "block eip {:08x} physical {:08x} mode {:05x}: {} guest bytes, {} host bytes at {:p}\n", block.key.eip,
+             block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
+             static_cast<void*>(cache.At(block.host_offset)));
+  std::vector<Line> guest = GuestLines(block, memory.Flat(block.key.physical));
+  size_t next = 0;
+  const uint8_t* host = cache.At(block.host_offset);
+  for (uint32_t at = 0; at < block.host_bytes;) {
+    unsigned length = 1;
+    std::string text = Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), true, length);
+    const RecoveryEntry& state = FindRecovery(block.recovery, at);
+    std::string left;
+    if (next < guest.size() && state.eip == guest[next].eip && state.esp_delta == 0) left = guest[next++].text;
+    fmt::print(out, "  {:<52} | {:4x}  {}\n", left, at, text);
+    at += length;
+  }
+  fmt::print(out, "\n");
+}
+
+}  // namespace ring3

@@ -1,0 +1,19 @@
+// Listings: a block's guest and host code side by side, each guest instruction with its class letter.
+#pragma once
+
+#include <cstdio>
+#include <span>
+#include <string>
+
+#include "shadowmmu/physical_memory.h"
+#include "translator/code_cache.h"
+
+namespace ring3 {
+
+/// One line per guest instruction, its host instructions beside and below it.
+void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory);
+
+/// Text of one instruction in Intel syntax; `long_mode` for host code.
+std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool long_mode, unsigned& length);
+
+}  // namespace ring3

@@ -1,0 +1,196 @@
+// IDENT: the guest's own bytes with prefixes. Only what 64-bit mode changed is re-encoded: 40h-4Fh, 82h, moffs, ESP as
+// an operand (it lives in r15), and memory operands (memory_operand.h).
+#include <cstring>
+
+#include "translator/emitter.h"
+#include "translator/host_registers.h"
+
+namespace ring3 {
+namespace {
+
+/// An instruction taken apart into the fields that change between the modes.
+struct Parts {
+  uint8_t prefixes[8];
+  uint8_t prefix_count = 0;
+  uint8_t opcode[4];
+  uint8_t opcode_bytes = 0;
+  bool has_modrm = false;
+  uint8_t reg = 0;               // ModRM.reg, REX.R included
+  uint8_t rm_register = 0;       // ModRM.rm when no memory operand, REX.B included
+  bool needs_no_rex = false;     // AH, CH, DH or BH is named
+  uint8_t opcode_rex_b = 0;      // REX.B for a register in the opcode
+  uint8_t immediate[8];
+  uint8_t immediate_bytes = 0;
+};
+
+void TakePrefixes(const GuestInstruction& insn, Parts& parts) {
+  const auto& raw = insn.info.raw;
+  for (unsigned i = 0; i < raw.prefix_count; ++i) {
+    uint8_t value = raw.prefixes[i].value;
+    bool mandatory = raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
+    // REP prefixes without a meaning here may have one on the host (TZCNT, HLE); segments and 67h are rebuilt.
+    bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
+    if (keep && parts.prefix_count < sizeof parts.prefixes) parts.prefixes[parts.prefix_count++] = value;
+  }
+  if (insn.info.mnemonic == ZYDIS_MNEMONIC_PAUSE && parts.prefix_count == 0) parts.prefixes[parts.prefix_count++] = 0xF3;
+}
+
+void TakeOpcode(const GuestInstruction& insn, Parts& parts) {
+  const auto& raw = insn.info.raw;
+  uint8_t first = raw.prefix_count;
+  uint8_t end = insn.length;
+  if (raw.imm[0].size) end = raw.imm[0].offset;
+  if (raw.disp.size && raw.disp.offset < end) end = raw.disp.offset;
+  if (insn.info.attributes & ZYDIS_ATTRIB_HAS_MODRM) end = raw.modrm.offset;
+  parts.opcode_bytes = end - first;
+  std::memcpy(parts.opcode, insn.bytes + first, parts.opcode_bytes);
+  if (raw.imm[0].size) {
+    parts.immediate_bytes = insn.length - raw.imm[0].offset;
+    std::memcpy(parts.immediate, insn.bytes + raw.imm[0].offset, parts.immediate_bytes);
+  }
+  parts.has_modrm = insn.info.attributes & ZYDIS_ATTRIB_HAS_MODRM;
+  parts.reg = raw.modrm.reg;
+  parts.rm_register = raw.modrm.rm;
+}
+
+/// Moves ESP operands to r15 and notes the high byte registers.
+void MapRegisters(const GuestInstruction& insn, Parts& parts) {
+  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+    const ZydisDecodedOperand& op = insn.operands[i];
+    if (op.type != ZYDIS_OPERAND_TYPE_REGISTER || op.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) continue;
+    ZydisRegisterClass cls = ZydisRegisterGetClass(op.reg.value);
+    if (cls == ZYDIS_REGCLASS_GPR8) {
+      parts.needs_no_rex |= op.reg.value >= ZYDIS_REGISTER_AH && op.reg.value <= ZYDIS_REGISTER_BH;
+      continue;
+    }
+    bool is_esp = op.reg.value == ZYDIS_REGISTER_ESP || op.reg.value == ZYDIS_REGISTER_SP;
+    if (!is_esp) continue;
+    switch (op.encoding) {
+      case ZYDIS_OPERAND_ENCODING_MODRM_REG: parts.reg = host::kStack; break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_RM: parts.rm_register = host::kStack; break;
+      case ZYDIS_OPERAND_ENCODING_OPCODE:
+        parts.opcode[parts.opcode_bytes - 1] |= 7;
+        parts.opcode_rex_b = 1;
+        break;
+      default: break;
+    }
+  }
+}
+
+/// Opcodes that 64-bit mode gave away.
+void Reencode(const GuestInstruction& insn, Parts& parts) {
+  uint8_t op = parts.opcode[0];
+  bool one_byte = parts.opcode_bytes == 1;
+  if (one_byte && op >= 0x40 && op <= 0x4F) {  // INC/DEC r
+    uint8_t reg = insn.bytes[insn.length - 1] & 7;
+    parts.opcode[0] = 0xFF;
+    parts.opcode_rex_b = 0;
+    parts.has_modrm = true;
+    parts.reg = op >= 0x48 ? 1 : 0;
+    parts.rm_register = host::NumberOf(reg);
+  } else if (one_byte && op == 0x82) {
+    parts.opcode[0] = 0x80;
+  } else if (one_byte && op >= 0xA0 && op <= 0xA3 && insn.info.mnemonic == ZYDIS_MNEMONIC_MOV) {  // moffs
+    constexpr uint8_t kTwin[] = {0x8A, 0x8B, 0x88, 0x89};
+    parts.opcode[0] = kTwin[op - 0xA0];
+    parts.has_modrm = true;
+    parts.reg = kEax;
+    parts.immediate_bytes = 0;
+  }
+}
+
+bool Writes(const GuestInstruction& insn, ZydisRegister reg) {
+  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+    const ZydisDecodedOperand& op = insn.operands[i];
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && op.reg.value == reg && (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool NamesSystemRegister(const GuestInstruction& insn) {
+  for (unsigned i = 0; i < insn.info.operand_count_visible; ++i) {
+    if (insn.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    switch (ZydisRegisterGetClass(insn.operands[i].reg.value)) {
+      case ZYDIS_REGCLASS_SEGMENT:
+      case ZYDIS_REGCLASS_CONTROL:
+      case ZYDIS_REGCLASS_DEBUG:
+      case ZYDIS_REGCLASS_TEST: return true;
+      default: break;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool Emitter::EmitStackPointerMove(const GuestInstruction& insn) {
+  if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || insn.info.operand_width != 32) return false;
+  if (insn.operands[0].type != ZYDIS_OPERAND_TYPE_REGISTER || insn.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) {
+    return false;
+  }
+  ZydisRegister to = insn.operands[0].reg.value, from = insn.operands[1].reg.value;
+  if (to == ZYDIS_REGISTER_EBP && from == ZYDIS_REGISTER_ESP) {
+    as_.mov(asmjit::x86::rbp, asmjit::x86::r15);
+  } else if (to == ZYDIS_REGISTER_ESP && from == ZYDIS_REGISTER_EBP) {
+    as_.mov(asmjit::x86::r15, asmjit::x86::rbp);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool Emitter::EmitIdentical(const GuestInstruction& insn) {
+  if (NamesSystemRegister(insn)) return EmitSegmentRead(insn);
+  if (EmitStackPointerMove(insn)) return true;
+  const ZydisDecodedOperand* memory = insn.MemoryOperand();
+  if (memory && !Addressable(insn, *memory)) return false;
+
+  Parts parts;
+  TakePrefixes(insn, parts);
+  TakeOpcode(insn, parts);
+  MapRegisters(insn, parts);
+  Reencode(insn, parts);
+
+  // NOP with a ModRM operand and prefetches address memory but never fault: no need to compute for real.
+  HostOperand operand;
+  if (memory) {
+    operand = EmitAddress(*memory, 0, parts.needs_no_rex);
+  } else if (parts.has_modrm) {
+    operand.mod = 3;
+    operand.rm = parts.rm_register & 7;
+    operand.rex_b = parts.rm_register >= 8;
+  }
+  uint8_t rex = static_cast<uint8_t>((parts.reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b ? 1 : 0) |
+                                     parts.opcode_rex_b);
+  if (rex && parts.needs_no_rex) return false;
+
+  uint8_t bytes[32];
+  size_t n = 0;
+  auto append = [&](const uint8_t* from, size_t count) {
+    std::memcpy(bytes + n, from, count);
+    n += count;
+  };
+  append(parts.prefixes, parts.prefix_count);
+  if (operand.gs) bytes[n++] = 0x65;
+  if (operand.address32) bytes[n++] = 0x67;
+  if (rex) bytes[n++] = 0x40 | rex;
+  append(parts.opcode, parts.opcode_bytes);
+  if (parts.has_modrm) {
+    bytes[n++] = static_cast<uint8_t>(operand.mod << 6 | (parts.reg & 7) << 3 | operand.rm);
+    if (operand.has_sib) bytes[n++] = operand.sib;
+    append(reinterpret_cast<const uint8_t*>(&operand.displacement), operand.displacement_bytes);
+  }
+  append(parts.immediate, parts.immediate_bytes);
+  EmitBytes({bytes, n});
+
+  for (auto [reg, gpr] : {std::pair{ZYDIS_REGISTER_ESP, kEsp}, std::pair{ZYDIS_REGISTER_EBP, kEbp}}) {
+    if (!Writes(insn, reg)) continue;
+    Mark(insn.NextEip());
+    EmitRebias(gpr);
+  }
+  return true;
+}
+
+}  // namespace ring3

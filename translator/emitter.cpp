@@ -1,0 +1,216 @@
+#include "translator/emitter.h"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "translator/host_registers.h"
+#include "translator/vcpu.h"
+
+namespace ring3 {
+
+using namespace asmjit;
+
+Emitter::Emitter(const Stubs& stubs) : stubs_(stubs) {}
+
+void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base) {
+  code_.reset();
+  code_.init(Environment::host(), host_base);
+  code_.attach(&as_);
+  mode_ = mode;
+  start_eip_ = start_eip;
+  host_base_ = host_base;
+  ended_ = shadow_ = false;
+  recovery_.clear();
+  exits_.clear();
+}
+
+void Emitter::EmitInstruction(const GuestInstruction& insn) {
+  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = shadow_, .eip = insn.eip});
+  shadow_ = false;
+  emitted_class_ = insn.row.cls;
+  if (TryEmit(insn)) return;
+  emitted_class_ = InstructionClass::kInterpret;
+  EmitInterpret(insn.eip);
+}
+
+bool Emitter::TryEmit(const GuestInstruction& insn) {
+  if ((insn.row.unit == Unit::kSse && mode_.SseTraps()) || (insn.row.unit != Unit::kNone && mode_.X87Traps())) return false;
+  switch (insn.row.cls) {
+    case InstructionClass::kIdentical: return EmitIdentical(insn);
+    case InstructionClass::kJump: return EmitJump(insn);
+    case InstructionClass::kCall: return EmitCall(insn);
+    case InstructionClass::kReturn: return EmitReturn(insn);
+    case InstructionClass::kStack: return EmitStack(insn);
+    case InstructionClass::kString: return EmitString(insn);
+    case InstructionClass::kFlags: return EmitFlags(insn);
+    default: return false;
+  }
+}
+
+void Emitter::Mark(uint32_t eip, int8_t esp_delta) {
+  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .esp_delta = esp_delta, .eip = eip});
+}
+
+void Emitter::MarkEipInScratch(int8_t esp_delta) {
+  recovery_.push_back(
+      {.host_offset = static_cast<uint16_t>(Offset()), .esp_delta = esp_delta, .eip_in_scratch = true, .eip = 0});
+}
+
+void Emitter::MarkEbpInScratch(uint32_t eip) {
+  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .ebp_in_scratch = true, .eip = eip});
+}
+
+void Emitter::MarkBusy(uint32_t eip) {
+  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .busy = true, .eip = eip});
+}
+
+void Emitter::EmitBytes(std::span<const uint8_t> bytes) { as_.embed(bytes.data(), bytes.size()); }
+
+void Emitter::EmitJumpTo(uint64_t host_address) {
+  uint8_t bytes[5] = {0xE9};
+  int32_t relative = static_cast<int32_t>(host_address - (host_base_ + Offset() + sizeof bytes));
+  std::memcpy(bytes + 1, &relative, sizeof relative);
+  EmitBytes(bytes);
+}
+
+bool Emitter::Linkable(uint32_t target_eip) const {
+  return mode_.Ring0() || target_eip >> kPageShift == start_eip_ >> kPageShift;
+}
+
+void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_eip) {
+  EmitBytes(opcode);
+  exits_.push_back({.target_eip = target_eip, .jump_offset = Offset()});
+  const uint8_t displacement[4] = {};
+  EmitBytes(displacement);
+}
+
+void Emitter::EmitDirectExit(uint32_t target_eip) {
+  Mark(target_eip);
+  if (Linkable(target_eip)) {
+    const uint8_t jump[] = {0xE9};
+    EmitLinkedJump(jump, target_eip);
+  } else {
+    as_.mov(x86::r8d, target_eip);
+    EmitIndirectExit();
+  }
+}
+
+uint32_t Emitter::EmitShortForward(std::span<const uint8_t> opcode) {
+  EmitBytes(opcode);
+  const uint8_t displacement[1] = {};
+  EmitBytes(displacement);
+  return Offset() - 1;
+}
+
+void Emitter::BindShortForward(uint32_t displacement_offset) {
+  uint32_t distance = Offset() - (displacement_offset + 1);
+  if (distance > INT8_MAX) throw std::logic_error("a short jump is too long");
+  Buffer()[displacement_offset] = static_cast<uint8_t>(distance);
+}
+
+void Emitter::EmitIndirectExit() {
+  MarkEipInScratch();
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r13, x86::r8, 2));
+  as_.lea(x86::r9, x86::ptr(x86::r9, x86::r11));
+  as_.jmp(x86::r9);
+}
+
+void Emitter::EmitFallThrough(uint32_t eip) {
+  if (shadow_) return EmitInterpret(eip);  // the monitor honours the shadow
+  EmitDirectExit(eip);
+  EndBlock();
+}
+
+void Emitter::EmitInterpret(uint32_t eip) {
+  as_.mov(x86::r8d, eip);
+  EmitJumpTo(stubs_.LeaveToInterpret());
+  EndBlock();
+}
+
+void Emitter::Finish() {
+  for (PendingExit& exit : exits_) {
+    Mark(exit.target_eip);
+    exit.stub_offset = Offset();
+    int32_t to_stub = static_cast<int32_t>(exit.stub_offset - (exit.jump_offset + 4));
+    std::memcpy(Buffer() + exit.jump_offset, &to_stub, sizeof to_stub);
+    as_.mov(x86::r8d, exit.target_eip);
+    const uint8_t move_to_r9d[2] = {0x41, 0xB9};
+    EmitBytes(move_to_r9d);
+    exit.link_field = Offset();
+    const uint8_t link[4] = {};
+    EmitBytes(link);
+    EmitJumpTo(stubs_.LinkMiss());
+  }
+  code_.flatten();
+  code_.resolveUnresolvedLinks();
+  if (code_.codeSize() > CodeCache::kMaxBlockBytes) throw std::logic_error("a block outgrew its space");
+}
+
+std::span<const uint8_t> Emitter::Code() const {
+  const CodeBuffer& buffer = code_.textSection()->buffer();
+  return {buffer.data(), buffer.size()};
+}
+
+void Emitter::EmitRebias(unsigned guest_gpr) {
+  x86::Gp reg = host::Full(guest_gpr);
+  as_.lea(reg, x86::ptr(reg, x86::r14));
+}
+
+bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const {
+  if (insn.Is16BitAddress()) return false;
+  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
+  switch (memory.mem.segment) {
+    case ZYDIS_REGISTER_ES: return mode_.Shape(Seg::kEs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_SS: return mode_.Shape(Seg::kSs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_DS: return mode_.Shape(Seg::kDs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_FS: return mode_.Shape(Seg::kFs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_GS: return mode_.Shape(Seg::kGs) != SegmentShape::kOther;
+    default: return false;
+  }
+}
+
+HostOperand Emitter::EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement, bool avoid_rex) {
+  GuestAddress address = AddressOf(memory);
+  address.displacement += extra_displacement;
+  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
+  Seg segment = static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment));
+  if (mode_.Shape(segment) == SegmentShape::kFlat) {
+    return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
+  }
+  const uint8_t lea[] = {0x8D};
+  EmitMemoryOp(lea, host::kScratch, EncodeSum(address));
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::SegmentBase(segment)));
+  as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
+  return EncodeOperand(host::kWindow, host::kScratch, 1, 0);
+}
+
+void Emitter::EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16) {
+  uint8_t bytes[24];
+  size_t n = 0;
+  if (wide16) bytes[n++] = 0x66;
+  if (operand.gs) bytes[n++] = 0x65;
+  if (operand.address32) bytes[n++] = 0x67;
+  uint8_t rex = static_cast<uint8_t>((reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b ? 1 : 0));
+  if (rex) bytes[n++] = 0x40 | rex;
+  for (uint8_t byte : opcode) bytes[n++] = byte;
+  bytes[n++] = static_cast<uint8_t>(operand.mod << 6 | (reg & 7) << 3 | operand.rm);
+  if (operand.has_sib) bytes[n++] = operand.sib;
+  std::memcpy(bytes + n, &operand.displacement, operand.displacement_bytes);
+  EmitBytes({bytes, n + operand.displacement_bytes});
+}
+
+void Emitter::EmitLoadScratch(const HostOperand& operand, unsigned bytes) {
+  const uint8_t mov[] = {0x8B}, movzx[] = {0x0F, 0xB7};
+  if (bytes == 2) {
+    EmitMemoryOp(movzx, host::kScratch, operand);
+  } else {
+    EmitMemoryOp(mov, host::kScratch, operand);
+  }
+}
+
+void Emitter::EmitStoreScratch(const HostOperand& operand, unsigned bytes) {
+  const uint8_t mov[] = {0x89};
+  EmitMemoryOp(mov, host::kScratch, operand, bytes == 2);
+}
+
+}  // namespace ring3

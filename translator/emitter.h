@@ -1,0 +1,120 @@
+// The emitter: host code for one block, with the recovery map and the links that go with it. The files emit_*.cpp hold
+// the expansions, one family each; every method here that is named Emit... writes host code.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <span>
+#include <vector>
+
+#include "translator/block_mode.h"
+#include "translator/code_cache.h"
+#include "translator/decode.h"
+#include "translator/memory_operand.h"
+#include "translator/stubs.h"
+
+namespace ring3 {
+
+/// A direct exit whose link record is made when the block enters the cache. Offsets are from the block's start.
+struct PendingExit {
+  uint32_t target_eip;
+  uint32_t jump_offset;  // of the rel32 field
+  uint32_t stub_offset = 0;
+  uint32_t link_field = 0;  // offset of the imm32 that names the link
+};
+
+class Emitter {
+ public:
+  explicit Emitter(const Stubs& stubs);
+
+  /// Starts a block that will be copied to `host_base`.
+  void Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base);
+
+  /// Code that counts executions of the block into `*counter`.
+  void EmitCounter(uint32_t eip, uint64_t* counter);
+  /// Code that compares the block's source with what was translated and leaves when it changed. The start goes before
+  /// the first instruction; the end, which says how many bytes there are, behind the last.
+  uint32_t EmitSelfCheckStart(uint32_t eip);
+  void EmitSelfCheckEnd(uint32_t body, std::span<const uint8_t> source);
+  /// Translates one instruction. Afterwards Ended() says whether it ended the block.
+  void EmitInstruction(const GuestInstruction& insn);
+  bool Ended() const { return ended_; }
+  /// Ends the block by going on at `eip`.
+  void EmitFallThrough(uint32_t eip);
+  /// Ends the block by leaving to the monitor at `eip`.
+  void EmitInterpret(uint32_t eip);
+
+  /// Writes the cold parts and hands everything over.
+  void Finish();
+  std::span<const uint8_t> Code() const;
+  std::vector<RecoveryEntry> TakeRecovery() { return std::move(recovery_); }
+  const std::vector<PendingExit>& Exits() const { return exits_; }
+  /// Class that the last instruction was really translated as: kInterpret when its row's class could not be met here.
+  InstructionClass EmittedClass() const { return emitted_class_; }
+
+ private:
+  // emitter.cpp: bytes, recovery marks, exits
+  uint32_t Offset() const { return static_cast<uint32_t>(as_.offset()); }
+  void Mark(uint32_t eip, int8_t esp_delta = 0);
+  void MarkEipInScratch(int8_t esp_delta = 0);
+  void MarkEbpInScratch(uint32_t eip);
+  void MarkBusy(uint32_t eip);
+  void EmitBytes(std::span<const uint8_t> bytes);
+  void EmitJumpTo(uint64_t host_address);
+  /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in
+  /// another address space, so such jumps go through this one's branch table.
+  bool Linkable(uint32_t target_eip) const;
+  void EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_eip);
+  void EmitDirectExit(uint32_t target_eip);
+  uint32_t EmitShortForward(std::span<const uint8_t> opcode);  // returns what BindShortForward needs
+  void BindShortForward(uint32_t displacement_offset);
+  uint8_t* Buffer() { return code_.textSection()->buffer().data(); }
+  void EmitIndirectExit();  // EIP in r8d
+  void EmitRebias(unsigned guest_gpr);
+  void EndBlock() { ended_ = true; }
+
+  // Memory operands. Returns false, with nothing written, when only the monitor can make this access; otherwise
+  // `operand` addresses the bytes, r8 and r9 perhaps being used to compute it.
+  bool Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const;
+  HostOperand EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement = 0, bool avoid_rex = false);
+  /// [prefixes] opcode ModRM over `operand`; for the expansions' own loads and stores of guest memory.
+  void EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16 = false);
+  void EmitLoadScratch(const HostOperand& operand, unsigned bytes);   // r8d := memory
+  void EmitStoreScratch(const HostOperand& operand, unsigned bytes);  // memory := r8d
+  bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
+
+  bool TryEmit(const GuestInstruction& insn);
+  bool EmitIdentical(const GuestInstruction& insn);     // emit_identical.cpp
+  bool EmitStackPointerMove(const GuestInstruction& insn);
+  bool EmitJump(const GuestInstruction& insn);          // emit_control.cpp
+  bool EmitConditional(const GuestInstruction& insn);
+  bool EmitCounted(const GuestInstruction& insn);
+  bool EmitCall(const GuestInstruction& insn);
+  bool EmitReturn(const GuestInstruction& insn);
+  bool EmitLoadBranchTarget(const GuestInstruction& insn);
+  bool EmitStack(const GuestInstruction& insn);         // emit_stack.cpp
+  bool EmitPush(const GuestInstruction& insn);
+  bool EmitPop(const GuestInstruction& insn);
+  bool EmitLeave(const GuestInstruction& insn);
+  void EmitPushScratch(const GuestInstruction& insn, unsigned bytes);
+  bool EmitString(const GuestInstruction& insn);        // emit_string.cpp
+  bool EmitSegmentRead(const GuestInstruction& insn);   // emit_sensitive.cpp
+  bool EmitFlags(const GuestInstruction& insn);
+  bool EmitPushFlags(const GuestInstruction& insn);
+  bool EmitPopFlags(const GuestInstruction& insn);
+  bool EmitSetInterruptFlag(const GuestInstruction& insn);
+
+  const Stubs& stubs_;
+  asmjit::CodeHolder code_;
+  asmjit::x86::Assembler as_;
+  BlockMode mode_;
+  uint32_t start_eip_ = 0;
+  uint64_t host_base_ = 0;
+  bool ended_ = false;
+  bool shadow_ = false;  // the instruction just translated was STI
+  InstructionClass emitted_class_ = InstructionClass::kInterpret;
+  std::vector<RecoveryEntry> recovery_;
+  std::vector<PendingExit> exits_;
+};
+
+}  // namespace ring3

@@ -1,0 +1,30 @@
+// Host PC -> guest state. An expansion commits its effect in one host instruction, so at every host PC of a block the
+// guest's state is that before or after one known guest instruction, up to the fix-ups an entry names.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace ring3 {
+
+struct RecoveryEntry {
+  uint16_t host_offset;    // from the block's start; holds until the next entry's
+  int8_t esp_delta = 0;    // bytes to add to ESP
+  bool eip_in_scratch = false;  // EIP is in r8d instead
+  bool ebp_in_scratch = false;  // EBP is in r8d (LEAVE)
+  bool busy = false;    // in the middle of an expansion that cannot fault: an asynchronous signal must step on first
+  bool shadow = false;  // the instruction before was STI: no interrupt may be taken here
+  uint32_t eip = 0;
+};
+
+/// The entry that governs `host_offset`, in a map sorted by host_offset whose first entry is at 0.
+inline const RecoveryEntry& FindRecovery(std::span<const RecoveryEntry> map, uint32_t host_offset) {
+  size_t low = 0, high = map.size();
+  while (high - low > 1) {
+    size_t middle = (low + high) / 2;
+    (map[middle].host_offset <= host_offset ? low : high) = middle;
+  }
+  return map[low];
+}
+
+}  // namespace ring3

@@ -1,0 +1,133 @@
+#include "translator/stubs.h"
+
+#include <xbyak/xbyak.h>
+
+#include "translator/host_registers.h"
+#include "translator/vcpu.h"
+
+namespace ring3 {
+namespace {
+
+using namespace Xbyak::util;
+namespace off = vcpu_offset;
+
+Xbyak::Reg64 Host64(unsigned gpr) { return Xbyak::Reg64(host::NumberOf(gpr)); }
+Xbyak::Reg32 Host32(unsigned gpr) { return Xbyak::Reg32(host::NumberOf(gpr)); }
+
+/// What the host's ABI wants kept, in push order.
+const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
+
+struct Generator : Xbyak::CodeGenerator {
+  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, stale, leave_recorded, leave_unentered;
+
+  explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
+    L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here
+    EmitLeave(ExitReason::kIndirectMiss);
+    L(link_miss);
+    mov(dword[r12 + off::kExitLink], r9d);
+    EmitLeave(ExitReason::kLinkMiss);
+    L(interpret);
+    EmitLeave(ExitReason::kInterpret);
+    L(stale);
+    EmitLeave(ExitReason::kStale);
+    EmitEnter();
+  }
+
+  /// EIP in r8d: records the exit and saves the integer state.
+  void EmitLeave(ExitReason reason) {
+    mov(dword[r12 + off::kEip], r8d);
+    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(reason));
+    jmp(save_, T_NEAR);
+  }
+
+  void EmitEnter() {
+    align(16);
+    L(enter);
+    for (const auto& reg : kCalleeSaved) push(reg);
+    sub(rsp, 8);  // translated code calls with an aligned stack
+    mov(r12, rdi);
+    mov(ptr[r12 + off::kHostRsp], rsp);
+    FxImage(1);
+    L(enter_check);
+    cmp(dword[r12 + off::kKick], 0);
+    jne(leave_unentered, T_NEAR);
+    mov(r8, ptr[r12 + off::kTarget]);
+    mov(r11, ptr[r12 + off::kCodeBase]);
+    mov(r13, ptr[r12 + off::kBranchTable]);
+    mov(r14, ptr[r12 + off::kWindowBase]);
+    wrgsbase(r14);
+    mov(r9d, ptr[r12 + off::kHostFlags]);
+    push(r9);
+    for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(Host32(gpr), ptr[r12 + off::Register(gpr)]);
+    lea(Host64(kEsp), ptr[Host64(kEsp) + r14]);
+    lea(Host64(kEbp), ptr[Host64(kEbp) + r14]);
+    popfq();
+    jmp(r8);
+    L(enter_end);
+
+    L(save_);
+    for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(ptr[r12 + off::Register(gpr)], Host32(gpr));
+    pushfq();
+    pop(r8);
+    and_(r8d, eflags::kHostHeld);
+    mov(ptr[r12 + off::kHostFlags], r8d);
+    cld();
+    L(leave_recorded);
+    FxImage(0);
+    fninit();
+    ldmxcsr(ptr[rip + host_mxcsr_]);
+    EmitReturn();
+
+    L(leave_unentered);
+    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterrupted));
+    jmp(leave_recorded);
+
+    align(4);
+    L(host_mxcsr_);
+    dd(0x1F80);
+  }
+
+  void EmitReturn() {
+    mov(rsp, ptr[r12 + off::kHostRsp]);  // an exit may have left a word behind
+    add(rsp, 8);
+    for (auto reg = std::rbegin(kCalleeSaved); reg != std::rend(kCalleeSaved); ++reg) pop(*reg);
+    ret();
+  }
+
+  /// FXSAVE (0F AE /0) or FXRSTOR (/1) of the guest's image at r12 + kFxsave.
+  void FxImage(unsigned reg) {
+    for (unsigned byte : {0x41u, 0x0Fu, 0xAEu, 0x80u | reg << 3 | 4u, 0x24u}) db(static_cast<uint8_t>(byte));
+    dd(static_cast<uint32_t>(off::kFxsave));
+  }
+
+  void wrgsbase(const Xbyak::Reg64& reg) {  // F3 REX.W 0F AE /3
+    db(0xF3);
+    db(static_cast<uint8_t>(0x48 | (reg.getIdx() >= 8 ? 1 : 0)));
+    db(0x0F);
+    db(0xAE);
+    db(static_cast<uint8_t>(0xC0 | 3 << 3 | (reg.getIdx() & 7)));
+  }
+
+  uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
+
+ private:
+  Xbyak::Label save_, host_mxcsr_;
+};
+
+}  // namespace
+
+Stubs::Stubs(uint8_t* memory) {
+  Generator g(memory);
+  g.ready();
+  enter_ = reinterpret_cast<void (*)(Vcpu*)>(g.AddressOf(g.enter));
+  indirect_miss_ = g.AddressOf(g.indirect_miss);
+  link_miss_ = g.AddressOf(g.link_miss);
+  interpret_ = g.AddressOf(g.interpret);
+  stale_ = g.AddressOf(g.stale);
+  leave_recorded_ = g.AddressOf(g.leave_recorded);
+  leave_unentered_ = g.AddressOf(g.leave_unentered);
+  enter_check_ = g.AddressOf(g.enter_check);
+  enter_end_ = g.AddressOf(g.enter_end);
+}
+
+}  // namespace ring3

@@ -1,0 +1,245 @@
+#include "translator/translator.h"
+
+#include <cstring>
+
+#include "translator/dump.h"
+
+namespace ring3 {
+namespace {
+
+// A page whose translations were overwritten this often is left writable and its blocks check themselves.
+constexpr uint32_t kWritesBeforeSelfChecking = 24;
+
+}  // namespace
+
+Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options)
+    : memory_(memory),
+      mmu_(mmu),
+      options_(options),
+      cache_(options.cache_bytes, Stubs::kBytes),
+      stubs_(cache_.Base()),
+      emitter_(stubs_) {
+  memory_.SetWriteListener(this);
+  mmu_.SetListener(this);
+}
+
+Translator::~Translator() {
+  memory_.SetWriteListener(nullptr);
+  mmu_.SetListener(nullptr);
+}
+
+uint64_t Translator::EntryOf(BlockId block) const {
+  return reinterpret_cast<uint64_t>(cache_.At(cache_.Get(block).host_offset));
+}
+
+uint32_t* Translator::SelectTable(BlockMode mode) { return tables_.Select(mmu_.Current(mode.User()), mode); }
+
+CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
+  const WindowId window = mmu_.Current(mode.User());
+  FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(eip), mode.User());
+  if (fetch.outcome != FillOutcome::kMapped) return {fetch.outcome, kNone, fetch.error_code};
+  const BlockKey key{fetch.physical, eip, mode};
+  BlockId block = cache_.Find(key);
+  if (block == kNone) block = Translate(key);
+  if (options_.link_blocks) {
+    tables_.Insert(eip, cache_.Get(block).host_offset);
+    ++stats_.branch_table_inserts;
+  }
+  if (!mode.User()) supervisor_code_pages_[eip >> kPageShift] = key.physical.PageNumber();
+  return {FillOutcome::kMapped, block, 0};
+}
+
+void Translator::LinkExit(LinkId link, BlockId target) {
+  if (!options_.link_blocks) return;
+  cache_.Connect(link, target);
+  ++stats_.links;
+}
+
+BlockId Translator::Translate(const BlockKey& key) {
+  ReserveSpace();
+  Block block;
+  block.key = key;
+  block.host_offset = cache_.PrepareSpace();
+  CodePage& page = code_pages_[key.physical.PageNumber()];
+  BlockCounts& counts = counts_.emplace_back();
+  TranslateInstructions(key, block, counts, page.self_checking);
+  if (!options_.count_executions) {
+    counts_.pop_back();
+  }
+  InstallBlock(key, block);
+  ++stats_.blocks;
+  stats_.guest_instructions += block.guest_instructions;
+  stats_.guest_bytes += block.guest_bytes;
+  stats_.host_bytes += block.host_bytes;
+  BlockId id = cache_.AddBlock(std::move(block));
+  if (page.blocks.empty() && !page.self_checking) {
+    memory_.SetWatched(key.physical.Page(), true);
+    mmu_.ProtectPage(key.physical.Page());
+  }
+  page.blocks.push_back(id);
+  if (options_.dump) Dump(options_.dump, id);
+  return id;
+}
+
+/// Room for one block; the oldest blocks leave the page lists and branch tables before their memory is reused.
+void Translator::ReserveSpace() {
+  std::vector<BlockId> leaving(cache_.EvictionCandidates().begin(), cache_.EvictionCandidates().end());
+  for (BlockId id : leaving) {
+    if (!cache_.Get(id).live) continue;
+    const uint64_t page = cache_.Get(id).key.physical.PageNumber();
+    KillBlock(id);
+    std::erase(code_pages_[page].blocks, id);
+    if (code_pages_[page].blocks.empty()) ForgetCodePage(page);
+  }
+}
+
+void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking) {
+  const uint32_t room = kPageSize - key.physical.PageOffset();
+  const uint8_t* source = memory_.Flat(key.physical);
+  emitter_.Begin(key.mode, key.eip, reinterpret_cast<uint64_t>(cache_.At(block.host_offset)));
+  if (options_.count_executions) emitter_.EmitCounter(key.eip, &counts.executions);
+  const uint32_t check = self_checking ? emitter_.EmitSelfCheckStart(key.eip) : 0;
+  GuestInstruction insn;
+  uint32_t at = 0;
+  while (!emitter_.Ended()) {
+    if (block.guest_instructions == options_.max_block_instructions) {
+      emitter_.EmitFallThrough(key.eip + at);
+      break;
+    }
+    if (decoder_.Decode({source + at, room - at}, key.eip + at, insn) != DecodeStatus::kOk) {
+      // Not an instruction, or one that reaches into the next page, whose mapping is the monitor's to check.
+      if (at == 0) {
+        emitter_.EmitInterpret(key.eip);
+        ++counts.classes[static_cast<unsigned>(InstructionClass::kInterpret)];
+        block.guest_instructions = 1;
+      } else {
+        emitter_.EmitFallThrough(key.eip + at);
+      }
+      break;
+    }
+    if (demoted_sites_.contains(key.physical.value + at)) {
+      insn.row.cls = InstructionClass::kInterpret;
+    }
+    emitter_.EmitInstruction(insn);
+    at += insn.length;
+    ++block.guest_instructions;
+    ++counts.classes[static_cast<unsigned>(emitter_.EmittedClass())];
+    const bool ends_here = at == room || (self_checking && insn.WritesMemory());
+    if (ends_here && !emitter_.Ended()) emitter_.EmitFallThrough(key.eip + at);
+  }
+  block.guest_bytes = static_cast<uint16_t>(std::max(at, 1u));
+  if (self_checking) emitter_.EmitSelfCheckEnd(check, {source, block.guest_bytes});
+  emitter_.Finish();
+  for (size_t i = 0; i < counts.classes.size(); ++i) stats_.translated[i] += counts.classes[i];
+}
+
+/// Copies the emitter's result into the cache and makes its links.
+void Translator::InstallBlock(const BlockKey& key, Block& block) {
+  const auto code = emitter_.Code();
+  uint8_t* host = cache_.At(block.host_offset);
+  std::memcpy(host, code.data(), code.size());
+  block.host_bytes = static_cast<uint32_t>(code.size());
+  block.recovery = emitter_.TakeRecovery();
+  for (const PendingExit& exit : emitter_.Exits()) {
+    LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
+                                  .stub_offset = block.host_offset + exit.stub_offset,
+                                  .target_eip = exit.target_eip,
+                                  .same_page = exit.target_eip >> kPageShift == key.eip >> kPageShift});
+    std::memcpy(host + exit.link_field, &link, sizeof link);
+    block.links.push_back(link);
+  }
+}
+
+void Translator::KillBlock(BlockId id) {
+  const Block& block = cache_.Get(id);
+  tables_.Remove(block.key.eip, block.host_offset);
+  cache_.Kill(id);
+}
+
+void Translator::ForgetCodePage(uint64_t page_number) {
+  const GuestPhysical page(page_number << kPageShift);
+  if (memory_.IsWatched(page)) {
+    memory_.SetWatched(page, false);
+    mmu_.UnprotectPage(page);
+  }
+}
+
+/// Kills the blocks of a page that were made from any of these bytes; data beside code costs no translation.
+size_t Translator::KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size) {
+  const uint64_t first = address.value, end = first + size;
+  auto overlaps = [&](BlockId id) {
+    const Block& b = cache_.Get(id);
+    return b.key.physical.value < end && first < b.key.physical.value + b.guest_bytes;
+  };
+  return std::erase_if(page.blocks, [&](BlockId id) {
+    if (!overlaps(id)) return false;
+    KillBlock(id);
+    return true;
+  });
+}
+
+void Translator::WatchedPageWritten(GuestPhysical address, uint32_t size) {
+  auto found = code_pages_.find(address.PageNumber());
+  if (found == code_pages_.end() || found->second.blocks.empty()) return;
+  CodePage& page = found->second;
+  const size_t dropped = KillOverlapping(page, address, size);
+  if (dropped == 0) {
+    ++stats_.harmless_code_page_writes;
+  } else {
+    stats_.blocks_invalidated += dropped;
+    ++stats_.pages_invalidated;
+  }
+  if (++page.writes >= kWritesBeforeSelfChecking) {
+    for (BlockId id : page.blocks) KillBlock(id);
+    page.blocks.clear();
+    page.self_checking = true;
+  }
+  if (page.blocks.empty()) ForgetCodePage(address.PageNumber());
+}
+
+void Translator::DropStale(BlockId id) {
+  const uint64_t page = cache_.Get(id).key.physical.PageNumber();
+  if (!cache_.Get(id).live) return;
+  ++stats_.stale_blocks;
+  KillBlock(id);
+  std::erase(code_pages_[page].blocks, id);
+}
+
+void Translator::DisconnectPage(uint32_t linear_page) {
+  auto found = supervisor_code_pages_.find(linear_page);
+  if (found == supervisor_code_pages_.end()) return;
+  for (BlockId id : code_pages_[found->second].blocks) {
+    if (cache_.Get(id).key.eip >> kPageShift == linear_page) cache_.DisconnectCrossPage(id);
+  }
+  supervisor_code_pages_.erase(found);
+}
+
+void Translator::PagesDropped(WindowId window, GuestLinear page, uint32_t pages) {
+  tables_.ClearPages(window, page, pages);
+  if (window != mmu_.Current(false) || supervisor_code_pages_.empty()) return;
+  for (uint32_t i = 0; i < pages; ++i) DisconnectPage(page.PageNumber() + i);
+}
+
+void Translator::WindowEmptied(WindowId window) {
+  tables_.ClearWindow(window);
+  if (window != mmu_.Current(false)) return;
+  while (!supervisor_code_pages_.empty()) DisconnectPage(supervisor_code_pages_.begin()->first);
+}
+
+void Translator::DemoteSite(GuestPhysical instruction) {
+  if (!demoted_sites_.emplace(instruction.value, true).second) return;
+  auto found = code_pages_.find(instruction.PageNumber());
+  if (found != code_pages_.end()) KillOverlapping(found->second, instruction, 1);
+}
+
+TranslatorStats Translator::Stats() const {
+  TranslatorStats stats = stats_;
+  for (const BlockCounts& counts : counts_) {
+    for (size_t i = 0; i < counts.classes.size(); ++i) stats.executed[i] += counts.classes[i] * counts.executions;
+  }
+  return stats;
+}
+
+void Translator::Dump(FILE* out, BlockId id) const { DumpBlock(out, cache_, cache_.Get(id), memory_); }
+
+}  // namespace ring3

@@ -1,0 +1,116 @@
+// The translator as the monitor sees it: which code to enter for a guest EIP, and what to forget when memory changes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "shadowmmu/physical_memory.h"
+#include "shadowmmu/shadow_mmu.h"
+#include "translator/branch_tables.h"
+#include "translator/code_cache.h"
+#include "translator/decode.h"
+#include "translator/emitter.h"
+#include "translator/stubs.h"
+#include "translator/vcpu.h"
+
+namespace ring3 {
+
+struct TranslatorOptions {
+  uint64_t cache_bytes = 32u << 20;
+  unsigned max_block_instructions = 64;  // 1: one-instruction blocks, for lockstep debugging
+  bool link_blocks = true;               // off: every exit returns to the monitor
+  bool count_executions = false;         // blocks count how often they run (for --stats)
+  FILE* dump = nullptr;                  // every block, guest and host code side by side
+};
+
+using ClassCounts = std::array<uint64_t, static_cast<unsigned>(InstructionClass::kCount)>;
+
+struct TranslatorStats {
+  uint64_t blocks = 0, guest_instructions = 0, guest_bytes = 0, host_bytes = 0;
+  uint64_t links = 0, branch_table_inserts = 0;
+  uint64_t pages_invalidated = 0, blocks_invalidated = 0, harmless_code_page_writes = 0, stale_blocks = 0;
+  ClassCounts translated{};  // instructions by the class they were translated as
+  ClassCounts executed{};    // with count_executions: the same, weighted by how often their blocks ran
+};
+
+/// What to do at an EIP.
+struct CodeLookup {
+  FillOutcome outcome;      // kMapped: `block` is to be entered; kGuestFault: deliver; kEmulate: interpret this one
+  BlockId block = kNone;
+  uint32_t error_code = 0;  // kGuestFault
+};
+
+class Translator : public WriteListener, public MappingListener {
+ public:
+  Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options);
+  ~Translator() override;
+
+  /// Finds or makes the translation of the code at `eip` in `mode` (which is translatable) and puts it into the current
+  /// branch table.
+  CodeLookup Lookup(uint32_t eip, BlockMode mode);
+  /// Host address to enter for a block.
+  uint64_t EntryOf(BlockId block) const;
+  /// Links a direct exit to the block that was looked up for it.
+  void LinkExit(LinkId link, BlockId target);
+  /// Branch table for code of this mode in the current window.
+  uint32_t* SelectTable(BlockMode mode);
+
+  const Stubs& GetStubs() const { return stubs_; }
+  CodeCache& Cache() { return cache_; }
+
+  /// A guest store is about to hit this byte of a page with translations (FillOutcome::kCodeWrite).
+  void WatchedPageWritten(GuestPhysical address, uint32_t size) override;
+  void PagesDropped(WindowId window, GuestLinear page, uint32_t pages) override;
+  void WindowEmptied(WindowId window) override;
+
+  /// From now on the instruction at this physical address is executed by the monitor: its accesses keep faulting.
+  void DemoteSite(GuestPhysical instruction);
+  /// A self-checking block found its source changed.
+  void DropStale(BlockId block);
+
+  TranslatorStats Stats() const;
+  /// Guest and host code of a block, side by side.
+  void Dump(FILE* out, BlockId block) const;
+  void CheckInvariants() const { cache_.CheckInvariants(); }
+
+ private:
+  struct CodePage {
+    std::vector<BlockId> blocks;
+    uint32_t writes = 0;         // that hit translated bytes
+    bool self_checking = false;  // left writable; its blocks compare their source before they run
+  };
+  struct BlockCounts {
+    ClassCounts classes{};
+    uint64_t executions = 0;
+  };
+
+  BlockId Translate(const BlockKey& key);
+  void ReserveSpace();
+  void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
+  void InstallBlock(const BlockKey& key, Block& block);
+  size_t KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size);
+  void KillBlock(BlockId id);
+  void ForgetCodePage(uint64_t page_number);
+  void DisconnectPage(uint32_t linear_page);
+
+  PhysicalMemory& memory_;
+  ShadowMmu& mmu_;
+  TranslatorOptions options_;
+  CodeCache cache_;
+  Stubs stubs_;
+  BranchTables tables_;
+  Decoder decoder_;
+  Emitter emitter_;
+  std::unordered_map<uint64_t, CodePage> code_pages_;            // by physical page number
+  std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
+  std::unordered_map<uint64_t, bool> demoted_sites_;             // by physical address
+  std::deque<BlockCounts> counts_;                               // stable addresses: blocks count into them
+  TranslatorStats stats_;
+};
+
+}  // namespace ring3

@@ -1,0 +1,77 @@
+// What translated code and the stubs address through r12, and the contract of entering and leaving translated code:
+// RunContext goes in, ExitReason comes out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "monitor/cpu/cpu.h"
+
+namespace ring3 {
+
+/// Why translated code was left. cpu.state.eip names the instruction to go on with in every case.
+enum class ExitReason : uint32_t {
+  kInterrupted,   // a host signal asked for attention
+  kLinkMiss,      // a direct branch whose target is not linked yet: exit_link
+  kIndirectMiss,  // an indirect branch whose target is not in the branch table
+  kInterpret,     // the next instruction is for the monitor
+  kGuestFault,    // fault: what the host CPU reported, as a guest exception
+  kCodeWrite,     // the next instruction writes to a page that holds translations: exit_physical
+  kStale,         // a self-checking block's source has changed
+  kCount,
+};
+
+/// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
+struct RunContext {
+  uint64_t host_rsp = 0;        // out: stack pointer inside the enter stub, where every leave returns to
+  uint64_t window_base = 0;     // in: r14 and GS.base
+  uint64_t branch_table = 0;    // in: r13
+  uint64_t code_base = 0;       // in: r11
+  uint64_t target = 0;          // in: where enter jumps to
+  uint32_t exit_reason = 0;     // out
+  uint32_t exit_link = 0;       // out: kLinkMiss
+  uint32_t host_flags = 0;      // in, out: the flags in eflags::kHostHeld
+  uint32_t interrupt_flag = 0;  // in, out: eflags::kIf or 0, the virtual IF
+  uint32_t kick = 0;            // in: leave as soon as possible; set by signal handlers and cleared by the monitor
+  uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI, POPF and IRET leave when it is set
+  GuestFault fault{};           // out: kGuestFault
+  GuestPhysical exit_physical;  // out: kCodeWrite
+};
+
+struct Vcpu {
+  RunContext run;
+  Cpu cpu;
+};
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // Vcpu has no bases and no virtual functions
+namespace vcpu_offset {
+inline constexpr int kState = offsetof(Vcpu, cpu) + offsetof(Cpu, state);
+constexpr int Run(size_t field) { return static_cast<int>(offsetof(Vcpu, run) + field); }
+constexpr int State(size_t field) { return static_cast<int>(kState + field); }
+inline constexpr int kHostRsp = Run(offsetof(RunContext, host_rsp));
+inline constexpr int kWindowBase = Run(offsetof(RunContext, window_base));
+inline constexpr int kBranchTable = Run(offsetof(RunContext, branch_table));
+inline constexpr int kCodeBase = Run(offsetof(RunContext, code_base));
+inline constexpr int kTarget = Run(offsetof(RunContext, target));
+inline constexpr int kExitReason = Run(offsetof(RunContext, exit_reason));
+inline constexpr int kExitLink = Run(offsetof(RunContext, exit_link));
+inline constexpr int kHostFlags = Run(offsetof(RunContext, host_flags));
+inline constexpr int kInterruptFlag = Run(offsetof(RunContext, interrupt_flag));
+inline constexpr int kKick = Run(offsetof(RunContext, kick));
+inline constexpr int kInterruptsWaiting = Run(offsetof(RunContext, interrupts_waiting));
+inline constexpr int kEip = State(offsetof(CpuState, eip));
+inline constexpr int kEflags = State(offsetof(CpuState, eflags));
+inline constexpr int kFxsave = State(offsetof(CpuState, fxsave));
+constexpr int Register(unsigned gpr) { return State(offsetof(CpuState, gpr) + 4 * gpr); }
+constexpr int Segment(Seg s) {
+  return State(offsetof(CpuState, seg) + sizeof(SegmentRegister) * static_cast<unsigned>(s));
+}
+constexpr int SegmentBase(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, base)); }
+constexpr int SegmentSelector(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, selector)); }
+}  // namespace vcpu_offset
+#pragma GCC diagnostic pop
+
+static_assert(vcpu_offset::kState % 64 == 0 && vcpu_offset::kFxsave % 16 == 0, "FXSAVE needs an aligned image");
+
+}  // namespace ring3

@@ -23,7 +23,10 @@ struct PortOverlap : std::logic_error {
 
 class PortBus {
  public:
-  /// Claims [first, first+count) for `device`, which must outlive the bus. Throws PortOverlap.
+  PortBus();
+
+  /// Claims [first, first+count) for `device`, which must outlive the bus. Throws PortOverlap, or std::out_of_range
+  /// when the range is empty or leaves the port space, or when 255 ranges are in use.
   void Attach(uint16_t first, unsigned count, PortDevice& device, std::string name);
 
   /// An unclaimed port reads as all ones, as an ISA bus with nothing driving it does. An access that spans two owners
@@ -39,9 +42,11 @@ class PortBus {
     PortDevice* device;
     std::string name;
   };
-  PortDevice* Owner(uint16_t port) const;
+  /// True when bytes port .. port+size-1 all belong to the range of `port` (or to none).
+  bool OneOwner(uint16_t port, unsigned size) const;
 
-  std::vector<Range> ranges_;
+  std::vector<Range> ranges_;   // ranges_[0] is "unclaimed"
+  std::vector<uint8_t> owner_;  // per port: index into ranges_
 };
 
 }  // namespace ring3

@@ -3,60 +3,114 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "shadowmmu/paging.h"
 
 namespace ring3 {
 
-class LinearMemory {
+class LinearMemory : private KindListener {
  public:
   explicit LinearMemory(PhysicalMemory& physical);
+  ~LinearMemory() override;
+  LinearMemory(const LinearMemory&) = delete;
+  LinearMemory& operator=(const LinearMemory&) = delete;
 
   /// Adopts the paging state and forgets cached translations (MOV CR0/CR3/CR4/EFER, task switch, reset, A20).
   void SetPaging(const PagingState& paging);
   void InvalidatePage(GuestLinear address);
 
   /// All throw GuestFault (#PF with error code and CR2 of the first byte that faults). Page-crossing and 4 GiB-wrapping
-  /// accesses are allowed: both pages are checked before a byte moves. MMIO goes to its device, each naturally sized
+  /// accesses are allowed: all pages are checked before a byte moves. MMIO goes to its device, each naturally sized
   /// and aligned access as one.
   template <class T>
   T Read(GuestLinear address, Access access) {
     T value;
-    ReadBytes(address, {reinterpret_cast<uint8_t*>(&value), sizeof value}, access);
+    if (const uint8_t* host = ReadHit(address, sizeof value, access)) {
+      std::memcpy(&value, host, sizeof value);
+    } else {
+      ReadSlow(address, {reinterpret_cast<uint8_t*>(&value), sizeof value}, access);
+    }
     return value;
   }
   template <class T>
   void Write(GuestLinear address, T value, Access access) {
-    WriteBytes(address, {reinterpret_cast<const uint8_t*>(&value), sizeof value}, access);
+    if (uint8_t* host = WriteHit(address, sizeof value, access)) {
+      std::memcpy(host, &value, sizeof value);
+    } else {
+      WriteSlow(address, {reinterpret_cast<const uint8_t*>(&value), sizeof value}, access);
+    }
   }
   void ReadBytes(GuestLinear address, std::span<uint8_t> out, Access access);
   void WriteBytes(GuestLinear address, std::span<const uint8_t> data, Access access);
   /// Faults as a write of `bytes` would, and sets A and D, without writing: for read-modify-write operands.
   void CheckWritable(GuestLinear address, uint32_t bytes, bool user);
 
-  /// Host pointer to the bytes from `address` to at most the end of its page when it is RAM and, for writes, holds no
-  /// translated code; nullptr otherwise (use Read/Write). Throws GuestFault as an access would.
-  uint8_t* TryDirect(GuestLinear address, Access access);
+  /// Host pointer to the bytes from `address` to at most the end of its page when it is RAM (for reads, also ROM) and,
+  /// for writes, holds no translated code; nullptr otherwise (use Read/Write). Throws GuestFault as an access would.
+  uint8_t* TryDirect(GuestLinear address, Access access) {
+    const Entry& entry = Lookup(address, access);
+    const bool direct = access.type == AccessType::kWrite ? DirectWrite(entry) : entry.host != nullptr;
+    return direct ? entry.host + address.PageOffset() : nullptr;
+  }
   /// Physical address of one byte as this access would reach it. Throws GuestFault.
-  GuestPhysical Translate(GuestLinear address, Access access);
+  GuestPhysical Translate(GuestLinear address, Access access) {
+    return Lookup(address, access).page + address.PageOffset();
+  }
 
   PhysicalMemory& Physical() { return physical_; }
 
  private:
+  /// A tag is generation << 20 | linear page number, so that a new generation empties the whole TLB. One for each
+  /// AccessType: an access whose rights, A and D bits were not all seen to be in order finds no match.
   struct Entry {
-    uint32_t tag = ~0u;           // page number, or ~0 when empty
+    std::array<uint32_t, 3> tags{};
+    bool ram = false;         // writes may go to `host`
+    uint8_t* host = nullptr;  // of the page in the flat view; nullptr for MMIO
     GuestPhysical page;
-    bool user = false, writable = false, dirty = false, executable = false, ram = false;
   };
-  static constexpr unsigned kEntries = 1024;
+  static constexpr unsigned kEntries = 1024, kGenerationShift = 20;
+  static constexpr uint32_t kLastGeneration = 0xFFF;
+  static constexpr unsigned kLargeShift = 22;  // large pages are remembered by 4 MiB unit
 
-  Entry& Lookup(GuestLinear address, Access access);
+  uint32_t Tag(GuestLinear address) const { return generation_ << kGenerationShift | address.PageNumber(); }
+  Entry& Slot(GuestLinear address, bool user) { return tlb_[user][address.PageNumber() % kEntries]; }
+  bool Hit(const Entry& entry, GuestLinear address, AccessType type) const {
+    return entry.tags[static_cast<unsigned>(type)] == Tag(address);
+  }
+  bool DirectWrite(const Entry& entry) const { return entry.ram && !physical_.IsWatched(entry.page); }
+
+  const Entry& Lookup(GuestLinear address, Access access) {
+    Entry& entry = Slot(address, access.user);
+    return Hit(entry, address, access.type) ? entry : Refill(entry, address, access);
+  }
+  const uint8_t* ReadHit(GuestLinear address, size_t bytes, Access access) {
+    const Entry& entry = Slot(address, access.user);
+    const bool hit = Hit(entry, address, access.type) && entry.host && address.PageOffset() + bytes <= kPageSize;
+    return hit ? entry.host + address.PageOffset() : nullptr;
+  }
+  uint8_t* WriteHit(GuestLinear address, size_t bytes, Access access) {
+    const Entry& entry = Slot(address, access.user);
+    const bool hit =
+        Hit(entry, address, AccessType::kWrite) && address.PageOffset() + bytes <= kPageSize && DirectWrite(entry);
+    return hit ? entry.host + address.PageOffset() : nullptr;
+  }
+
+  const Entry& Refill(Entry& entry, GuestLinear address, Access access);
+  void CheckPages(GuestLinear address, size_t bytes, Access access);
+  void ReadSlow(GuestLinear address, std::span<uint8_t> out, Access access);
+  void WriteSlow(GuestLinear address, std::span<const uint8_t> data, Access access);
+  void Flush();
+  void KindChanged(GuestPhysical first, uint64_t bytes) override;
 
   PhysicalMemory& physical_;
   PagingState paging_;
-  std::array<Entry, kEntries> supervisor_, user_;
+  uint32_t generation_ = 1;                         // never 0, so that empty tags match nothing
+  std::bitset<1u << (32 - kLargeShift)> large_;     // units with a cached part of a large page
+  std::array<std::array<Entry, kEntries>, 2> tlb_;  // by Access::user
 };
 
 }  // namespace ring3

@@ -1,6 +1,7 @@
 // Guest paging: the control-register bits that select a mode, and the walk of the guest's tables (SDM 3A chapter 4).
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "monitor/cpu/cpu_state.h"
@@ -34,13 +35,13 @@ inline constexpr uint32_t kPresent = 1, kWrite = 2, kUser = 4, kReserved = 8, kF
 
 /// One successful walk. Rights are those of the whole walk, not of the last entry alone.
 struct Translation {
-  GuestPhysical page;          // of the 4 KiB page asked for, after A20
-  uint64_t page_bytes = 0;     // 4 KiB, 2 MiB or 4 MiB; 4 GiB with paging off
-  bool writable = false;       // R/W set in every level
-  bool user = false;           // U/S set in every level
+  GuestPhysical page;       // of the 4 KiB page asked for, after A20
+  uint64_t page_bytes = 0;  // 4 KiB, 2 MiB or 4 MiB; 4 GiB with paging off
+  bool writable = false;    // R/W set in every level
+  bool user = false;        // U/S set in every level
   bool executable = true;
   bool global = false;
-  bool dirty = false;          // leaf D bit after the walk
+  bool dirty = false;  // leaf D bit after the walk
   // Where the rights came from, for snapshots: the last entry that was read and, for 4 KiB pages, the directory entry
   // above it. Entry values are as they stand after the walk set A and D. Address 0 and value 0 with paging off.
   GuestPhysical pde_address, pte_address;

@@ -27,13 +27,21 @@ class WriteListener {
 
 enum class PageKind : uint8_t { kRam, kRom, kMmio };
 
+/// Told after the kind of pages changed, so that mappings and cached translations of them are dropped.
+class KindListener {
+ public:
+  virtual ~KindListener() = default;
+  virtual void KindChanged(GuestPhysical first, uint64_t bytes) = 0;
+};
+
 class PhysicalMemory {
  public:
   /// Largest RAM size: below it everything else (MMIO, firmware) has room under 4 GiB.
   static constexpr uint64_t kMaxRam = 0xE000'0000;
   static constexpr uint64_t kMinRam = 1u << 20;
 
-  /// `ram_bytes` is a multiple of the page size. Throws UsageError where the host cannot give it.
+  /// `ram_bytes` is a multiple of the page size from kMinRam to kMaxRam. Throws UsageError for any other size, and
+  /// where the host cannot give it. Pages cost nothing until they are touched.
   explicit PhysicalMemory(uint64_t ram_bytes);
   ~PhysicalMemory();
   PhysicalMemory(const PhysicalMemory&) = delete;
@@ -44,20 +52,29 @@ class PhysicalMemory {
 
   /// kRam for backed, writable pages; kRom pages are backed but ignore guest writes; the rest is MMIO (all ones where
   /// no device is attached). The default: [0xA0000, 0xC0000) is MMIO, all else below RamBytes() is RAM.
-  PageKind KindOf(GuestPhysical address) const;
+  PageKind KindOf(GuestPhysical address) const {
+    return address.value < ram_bytes_ ? kinds_[address.PageNumber()] : PageKind::kMmio;
+  }
+  /// Whole pages below RamBytes(); throws std::out_of_range for others. Kind listeners are told.
   void SetKind(GuestPhysical first, uint64_t bytes, PageKind kind);
+  /// The device must outlive this object. Pages below RamBytes() that the range touches become MMIO. Throws
+  /// std::logic_error when the range overlaps another device's.
   void AttachMmio(GuestPhysical first, uint64_t bytes, MmioDevice& device);
+  void AddKindListener(KindListener* listener);
+  void RemoveKindListener(KindListener* listener);
 
   /// The flat view; valid for any offset below RamBytes(). Loader and page walker use it; it bypasses the watch.
   uint8_t* Flat(GuestPhysical address) const { return flat_ + address.value; }
 
-  /// Any kind of page, page-crossing allowed. Writes go through the watch and reach MMIO devices.
+  /// Any kind of page, page-crossing allowed. Writes go through the watch and reach MMIO devices. An MMIO access is
+  /// split into naturally aligned pieces of 8, 4, 2 or 1 bytes.
   void Read(GuestPhysical address, std::span<uint8_t> out);
   void Write(GuestPhysical address, std::span<const uint8_t> data);
 
-  /// Pages that hold translated code. Set and cleared by the translator; asked on each write by the monitor or a device.
+  /// Pages that hold translated code. Set and cleared by the translator; asked on each write by the monitor or a
+  /// device.
   void SetWatched(GuestPhysical page, bool watched);
-  bool IsWatched(GuestPhysical page) const;
+  bool IsWatched(GuestPhysical page) const { return page.value < ram_bytes_ && watched_[page.PageNumber()]; }
   void SetWriteListener(WriteListener* listener) { listener_ = listener; }
 
  private:
@@ -65,14 +82,20 @@ class PhysicalMemory {
     uint64_t first, bytes;
     MmioDevice* device;
   };
-  MmioDevice* DeviceAt(GuestPhysical address) const;
+  const MmioRange* RangeAt(GuestPhysical address) const;
+  static unsigned MmioPiece(const MmioRange* range, GuestPhysical address, size_t bytes);
+  void ReadMmio(GuestPhysical address, std::span<uint8_t> out) const;
+  void WriteMmio(GuestPhysical address, std::span<const uint8_t> data) const;
+  void NotifyKind(GuestPhysical first, uint64_t bytes);
 
   uint64_t ram_bytes_;
   int memfd_ = -1;
+  void* reservation_ = nullptr;  // the flat view and a guard on both sides of it
   uint8_t* flat_ = nullptr;
-  std::vector<PageKind> kinds_;   // per RAM page
-  std::vector<bool> watched_;     // per RAM page
+  std::vector<PageKind> kinds_;  // per RAM page
+  std::vector<bool> watched_;    // per RAM page
   std::vector<MmioRange> mmio_;
+  std::vector<KindListener*> kind_listeners_;
   WriteListener* listener_ = nullptr;
 };
 

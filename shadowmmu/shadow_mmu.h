@@ -15,33 +15,33 @@ namespace ring3 {
 using WindowId = uint8_t;
 
 struct ShadowMmuOptions {
-  unsigned user_windows = 12;         // LRU pool, one per recently loaded CR3
-  uint32_t vma_budget = 60000;        // host mappings over all windows; whole windows are emptied before it is passed
+  unsigned user_windows = 12;   // LRU pool, one per recently loaded CR3
+  uint32_t vma_budget = 60000;  // host mappings over all windows; whole windows are emptied before it is passed
 };
 
 struct ShadowMmuStats {
-  uint64_t fills = 0;            // faults answered by a mapping
-  uint64_t pages_mapped = 0;     // 4 KiB pages, fill-around included
-  uint64_t dirty_upgrades = 0;   // read-only mapping made writable on the first write
-  uint64_t pages_dropped = 0;    // because the guest's tables changed
+  uint64_t fills = 0;           // faults answered by a mapping
+  uint64_t pages_mapped = 0;    // 4 KiB pages, fill-around included
+  uint64_t dirty_upgrades = 0;  // read-only mapping made writable on the first write
+  uint64_t pages_dropped = 0;   // because the guest's tables changed
   uint64_t cr3_loads = 0, window_hits = 0, window_evictions = 0;
-  uint64_t budget_evictions = 0; // windows emptied to stay below the VMA budget
+  uint64_t budget_evictions = 0;  // windows emptied to stay below the VMA budget
   uint64_t protections = 0, unprotections = 0;
 };
 
 enum class FillOutcome : uint8_t {
-  kMapped,       // restart the host instruction
-  kGuestFault,   // deliver #PF with error_code and cr2
-  kEmulate,      // MMIO, ROM write, or outside the window's 4 GiB: execute the guest instruction on the slow path
-  kCodeWrite,    // a permitted store to a page that holds translated code
-  kNotGuest,     // the host address lies in no window's reservation: a bug in the monitor
+  kMapped,      // restart the host instruction
+  kGuestFault,  // deliver #PF with error_code and cr2
+  kEmulate,     // MMIO, ROM write, or outside the window's 4 GiB: execute the guest instruction on the slow path
+  kCodeWrite,   // a permitted store to a page that holds translated code
+  kNotGuest,    // the host address lies in no window's reservation: a bug in the monitor
 };
 
 struct FillResult {
   FillOutcome outcome;
-  uint32_t error_code = 0;    // kGuestFault
-  GuestLinear linear;         // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
-  GuestPhysical physical;     // kCodeWrite: the byte about to be written
+  uint32_t error_code = 0;  // kGuestFault
+  GuestLinear linear;       // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
+  GuestPhysical physical;   // kCodeWrite: the byte about to be written
 };
 
 /// Told when a linear page of a window no longer means what it meant, so that links and tables built on it are dropped.

@@ -47,7 +47,10 @@ void CodeCache::ReleaseSegment(Segment& segment) {
   if (!segment.blocks.empty()) ++evictions_;
   for (BlockId id : segment.blocks) {
     if (blocks_[id].live) Kill(id);
-    for (LinkId link : blocks_[id].links) free_links_.push_back(link);
+    for (LinkId link : blocks_[id].links) {
+      links_[link] = {};
+      free_links_.push_back(link);
+    }
     blocks_[id] = {};
     free_blocks_.push_back(id);
   }

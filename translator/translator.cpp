@@ -41,6 +41,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   const BlockKey key{fetch.physical, eip, mode};
   BlockId block = cache_.Find(key);
   if (block == kNone) block = Translate(key);
+  last_entered_ = block;
   if (options_.link_blocks) {
     tables_.Insert(eip, cache_.Get(block).host_offset);
     ++stats_.branch_table_inserts;
@@ -50,7 +51,8 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
 }
 
 void Translator::LinkExit(LinkId link, BlockId target) {
-  if (!options_.link_blocks) return;
+  // A block that was invalidated while it ran keeps its exits to itself.
+  if (!options_.link_blocks || !cache_.Get(cache_.GetLink(link).source).live) return;
   cache_.Connect(link, target);
   ++stats_.links;
 }

@@ -55,6 +55,8 @@ class Translator : public WriteListener, public MappingListener {
   CodeLookup Lookup(uint32_t eip, BlockMode mode);
   /// Host address to enter for a block.
   uint64_t EntryOf(BlockId block) const;
+  /// The block that was looked up last, for crash reports.
+  BlockId LastEntered() const { return last_entered_; }
   /// Links a direct exit to the block that was looked up for it.
   void LinkExit(LinkId link, BlockId target);
   /// Branch table for code of this mode in the current window.
@@ -62,6 +64,7 @@ class Translator : public WriteListener, public MappingListener {
 
   const Stubs& GetStubs() const { return stubs_; }
   CodeCache& Cache() { return cache_; }
+  const CodeCache& Cache() const { return cache_; }
 
   /// A guest store is about to hit this byte of a page with translations (FillOutcome::kCodeWrite).
   void WatchedPageWritten(GuestPhysical address, uint32_t size) override;
@@ -111,6 +114,7 @@ class Translator : public WriteListener, public MappingListener {
   std::unordered_map<uint64_t, bool> demoted_sites_;             // by physical address
   std::deque<BlockCounts> counts_;                               // stable addresses: blocks count into them
   TranslatorStats stats_;
+  BlockId last_entered_ = kNone;
 };
 
 }  // namespace ring3

@@ -17,10 +17,12 @@ inline constexpr unsigned kSegCount = 6;
 /// EFLAGS bits, SDM 1 figure 3-8.
 namespace eflags {
 inline constexpr uint32_t kCf = 1u << 0, kReserved1 = 1u << 1, kPf = 1u << 2, kAf = 1u << 4, kZf = 1u << 6,
-                          kSf = 1u << 7, kTf = 1u << 8, kIf = 1u << 9, kDf = 1u << 10, kOf = 1u << 11,
-                          kIopl = 3u << 12, kNt = 1u << 14, kRf = 1u << 16, kVm = 1u << 17, kAc = 1u << 18,
-                          kVif = 1u << 19, kVip = 1u << 20, kId = 1u << 21;
+                          kSf = 1u << 7, kTf = 1u << 8, kIf = 1u << 9, kDf = 1u << 10, kOf = 1u << 11, kIopl = 3u << 12,
+                          kNt = 1u << 14, kRf = 1u << 16, kVm = 1u << 17, kAc = 1u << 18, kVif = 1u << 19,
+                          kVip = 1u << 20, kId = 1u << 21;
 inline constexpr unsigned kIoplShift = 12;
+/// Every defined bit but kReserved1.
+inline constexpr uint32_t kDefined = 0x003F'7FD5;
 /// The bits that live in the host's own flags while translated code runs.
 inline constexpr uint32_t kHostHeld = kCf | kPf | kAf | kZf | kSf | kDf | kOf;
 }  // namespace eflags
@@ -30,12 +32,18 @@ inline constexpr uint32_t kPe = 1u << 0, kMp = 1u << 1, kEm = 1u << 2, kTs = 1u 
                           kWp = 1u << 16, kAm = 1u << 18, kNw = 1u << 29, kCd = 1u << 30, kPg = 1u << 31;
 }
 namespace cr4 {
-inline constexpr uint32_t kVme = 1u << 0, kPvi = 1u << 1, kTsd = 1u << 2, kDe = 1u << 3, kPse = 1u << 4,
-                          kPae = 1u << 5, kMce = 1u << 6, kPge = 1u << 7, kPce = 1u << 8, kOsfxsr = 1u << 9,
-                          kOsxmmexcpt = 1u << 10;
+inline constexpr uint32_t kVme = 1u << 0, kPvi = 1u << 1, kTsd = 1u << 2, kDe = 1u << 3, kPse = 1u << 4, kPae = 1u << 5,
+                          kMce = 1u << 6, kPge = 1u << 7, kPce = 1u << 8, kOsfxsr = 1u << 9, kOsxmmexcpt = 1u << 10;
 }
 namespace efer {
 inline constexpr uint64_t kNxe = 1u << 11;
+}
+/// DR6 and DR7 bits, SDM 3B figure 17-1.
+namespace dr6 {
+inline constexpr uint32_t kWritable = 0xE00F, kFixedOnes = 0xFFFF'0FF0, kBd = 1u << 13, kBs = 1u << 14, kBt = 1u << 15;
+}
+namespace dr7 {
+inline constexpr uint32_t kWritable = 0xFFFF'23FF, kFixedOnes = 1u << 10, kLocalEnables = 0x155, kGd = 1u << 13;
 }
 
 /// Descriptor attributes: bits 8..23 of a descriptor's high dword, shifted down by 8 (SDM 3A figure 3-8).
@@ -57,12 +65,14 @@ struct SegmentRegister {
   bool Present() const { return attributes & segattr::kPresent; }
   bool IsCode() const { return attributes & segattr::kCode; }
   bool Big() const { return attributes & segattr::kDb; }
+  bool operator==(const SegmentRegister&) const = default;
 };
 
 /// GDTR or IDTR.
 struct TableRegister {
   uint32_t base = 0;  // guest-linear
   uint16_t limit = 0;
+  bool operator==(const TableRegister&) const = default;
 };
 
 struct CpuState {
@@ -101,6 +111,8 @@ struct CpuState {
   /// Pushes and pops use ESP rather than SP.
   bool Stack32() const { return Segment(Seg::kSs).Big(); }
   bool Code32() const { return Segment(Seg::kCs).Big(); }
+
+  bool operator==(const CpuState&) const = default;
 
   /// Processor state after RESET (SDM 3A table 9-1).
   void Reset();

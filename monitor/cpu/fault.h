@@ -34,6 +34,7 @@ struct GuestFault {
   Vector vector;
   std::optional<uint32_t> error_code;  // absent for vectors that push none
   uint32_t cr2 = 0;                    // guest-linear; meaningful for kPageFault only
+  uint32_t dr6 = 0;                    // bits that the delivery of kDebug sets in DR6
 };
 
 /// Bad input or a host that cannot run us: one line for the user, exit code 2.

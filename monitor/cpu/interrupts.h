@@ -20,9 +20,10 @@ void DeliverFault(Cpu& cpu, GuestFault fault);
 /// Delivers a maskable interrupt or NMI between instructions; wakes a halted CPU. The caller has checked IF.
 void DeliverExternalInterrupt(Cpu& cpu, uint8_t vector);
 
-void InterruptReturn(Cpu& cpu, OperandSize size);  // IRET/IRETD, with task return, return to V86
-void SystemEnter(Cpu& cpu);                        // SYSENTER
-void SystemExit(Cpu& cpu);                         // SYSEXIT
+/// IRET/IRETD, with task return, return to V86. EIP still names the IRET (a task return saves the address after it).
+void InterruptReturn(Cpu& cpu, OperandSize size);
+void SystemEnter(Cpu& cpu);  // SYSENTER
+void SystemExit(Cpu& cpu);   // SYSEXIT
 
 /// Hardware task switch to the TSS named by `tss_selector` (SDM 3A 7.3). `return_eip` is saved in the old TSS.
 enum class TaskSwitchSource : uint8_t { kJump, kCall, kInterrupt, kReturn };

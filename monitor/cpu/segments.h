@@ -1,5 +1,7 @@
 // Segmentation: loading segment registers with all the checks, and far control transfers (SDM 3A chapters 3, 5, 7).
-// Every function leaves the state untouched when it throws GuestFault, memory already written excepted.
+// Every function leaves the state untouched when it throws GuestFault, memory already written excepted. One exception,
+// which is the architecture's: a task switch that faults after its point of no return leaves the new task's state
+// (SDM 3A 7.3), and the fault belongs to the new task.
 #pragma once
 
 #include <cstdint>
@@ -16,10 +18,12 @@ enum class OperandSize : uint8_t { k16 = 2, k32 = 4 };
 /// Throws #GP(0), or #SS(0) for SS.
 GuestLinear CheckedLinear(const Cpu& cpu, Seg s, uint32_t offset, uint32_t bytes, AccessType type);
 
-/// MOV/POP/Lxs to a data segment register or SS (never CS). Real mode and V86 included.
+/// MOV/POP/Lxs to a data segment register or SS (never CS). Real mode and V86 included. The interrupt shadow of MOV SS
+/// and POP SS is the caller's to set.
 void LoadSegment(Cpu& cpu, Seg s, uint16_t selector);
-void LoadLdt(Cpu& cpu, uint16_t selector);          // LLDT
-void LoadTaskRegister(Cpu& cpu, uint16_t selector); // LTR
+/// LLDT and LTR; like LAR, LSL, VERR and VERW below they throw #UD in real and V86 mode. CPL is checked.
+void LoadLdt(Cpu& cpu, uint16_t selector);
+void LoadTaskRegister(Cpu& cpu, uint16_t selector);
 
 /// Far transfers set CS, EIP and CPL (and the stack, and the task) as the SDM's pseudo-code says. `return_eip` is the
 /// address of the next instruction.

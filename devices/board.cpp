@@ -1,0 +1,102 @@
+#include "devices/board.h"
+
+#include <chrono>
+#include <utility>
+
+namespace ring3 {
+namespace {
+
+uint64_t HostUnixNs() {
+  using namespace std::chrono;
+  return static_cast<uint64_t>(duration_cast<nanoseconds>(system_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
+    : clock_(clock),
+      options_(std::move(options)),
+      events_(std::move(events)),
+      pit_(clock, timers_, IrqLine(pics_, layout::kPitIrq)),
+      system_control_b_(clock, pit_),
+      system_control_a_([this](bool enabled) { SetA20(enabled); }, [this] { RequestReset(); }),
+      reset_control_([this] { RequestReset(); }),
+      rtc_(clock, timers_, IrqLine(pics_, layout::kRtcIrq),
+           options_.start_unix_ns ? *options_.start_unix_ns : HostUnixNs()),
+      keyboard_controller_(clock, timers_, IrqLine(pics_, layout::kKeyboardIrq), IrqLine(pics_, layout::kMouseIrq),
+                           {.a20 = [this](bool enabled) { SetA20(enabled); }, .reset = [this] { RequestReset(); }}),
+      serial_(clock, timers_, IrqLine(pics_, layout::kSerial1Irq), options_.serial),
+      pm_(clock, timers_, IrqLine(pics_, layout::kSciIrq),
+          [this] {
+            FlushOutput();
+            if (events_.power_off) events_.power_off();
+          }),
+      debug_console_(options_.debug_console),
+      debug_exit_([this](int code) {
+        FlushOutput();
+        if (events_.debug_exit) events_.debug_exit(code);
+      }),
+      pci_(reset_control_) {
+  pics_.OnInterruptChange([this](bool) {
+    if (events_.interrupt_changed) events_.interrupt_changed();
+  });
+  rtc_.SetMemorySize(options_.ram_bytes);
+  if (options_.pci_host_bridge) pci_.Add(0, 0, host_bridge_);
+  AttachPorts();
+}
+
+void Board::AttachPorts() {
+  using namespace layout;
+  ports_.Attach(kMasterPicPort, kPicPortCount, pics_.Master(), "master interrupt controller");
+  ports_.Attach(kSlavePicPort, kPicPortCount, pics_.Slave(), "slave interrupt controller");
+  ports_.Attach(kElcrPort, kElcrPortCount, pics_.Elcr(), "interrupt edge/level control");
+  ports_.Attach(kPitPort, kPitPortCount, pit_, "interval timer");
+  ports_.Attach(kKeyboardDataPort, 1, keyboard_controller_, "keyboard data");
+  ports_.Attach(kKeyboardCommandPort, 1, keyboard_controller_, "keyboard command");
+  ports_.Attach(kSystemControlBPort, 1, system_control_b_, "system control B");
+  ports_.Attach(kSystemControlAPort, 1, system_control_a_, "system control A");
+  ports_.Attach(kRtcPort, kRtcPortCount, rtc_, "real-time clock");
+  ports_.Attach(kPostPort, 1, post_, "POST code");
+  ports_.Attach(kDebugConsolePort, 1, debug_console_, "debug console");
+  ports_.Attach(kSerial1Port, kSerialPortCount, serial_, "COM1");
+  ports_.Attach(kPciAddressPort, kPciAddressPortCount, pci_.AddressPort(), "PCI configuration address");
+  ports_.Attach(kPciDataPort, kPciDataPortCount, pci_.DataPort(), "PCI configuration data");
+  ports_.Attach(kSmiCommandPort, kSmiCommandPortCount, pm_.SmiCommand(), "SMI command");
+  ports_.Attach(kPmBasePort, kPmPortCount, pm_, "ACPI power management");
+  if (options_.debug_exit) {
+    ports_.Attach(options_.debug_exit->first, options_.debug_exit->count, debug_exit_, "debug exit");
+  }
+}
+
+void Board::SetA20(bool enabled) {
+  system_control_a_.SetA20(enabled);
+  keyboard_controller_.SetA20(enabled);
+  if (events_.a20) events_.a20(enabled);
+}
+
+void Board::RequestReset() {
+  FlushOutput();
+  if (events_.reset) events_.reset();
+}
+
+void Board::FlushOutput() {
+  serial_.FlushOutput();
+  debug_console_.FlushOutput();
+}
+
+void Board::Reset() {
+  FlushOutput();
+  pics_.Reset();
+  pit_.Reset();
+  system_control_b_.Reset();
+  reset_control_.Reset();
+  rtc_.Reset();
+  keyboard_controller_.Reset();
+  serial_.Reset();
+  pm_.Reset();
+  pci_.Reset();
+  post_.Reset();
+  SetA20(true);
+}
+
+}  // namespace ring3

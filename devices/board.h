@@ -1,0 +1,101 @@
+// The PC's chips, wired together on one port bus.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "devices/acpi_pm.h"
+#include "devices/clock.h"
+#include "devices/debug_ports.h"
+#include "devices/i8042.h"
+#include "devices/layout.h"
+#include "devices/pci_bus.h"
+#include "devices/pic8259.h"
+#include "devices/pit8254.h"
+#include "devices/port_bus.h"
+#include "devices/rtc146818.h"
+#include "devices/system_ports.h"
+#include "devices/uart16550.h"
+
+namespace ring3 {
+
+struct DebugExitPorts {
+  uint16_t first = layout::kDebugExitPort;
+  unsigned count = layout::kDebugExitPortCount;
+};
+
+struct BoardOptions {
+  uint64_t ram_bytes = 0;  // what CMOS tells the guest
+  ByteSink serial;         // output of COM1
+  ByteSink debug_console;  // output of port E9h
+  std::optional<DebugExitPorts> debug_exit;
+  bool pci_host_bridge = true;            // without it the PCI bus is empty
+  std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
+};
+
+/// What the board asks of the machine. Called from inside port accesses and RunTimers(), so reset, power_off and
+/// debug_exit should only take note. Unset ones are ignored.
+struct BoardEvents {
+  std::function<void(bool enabled)> a20;
+  std::function<void()> reset;
+  std::function<void()> power_off;
+  std::function<void(int code)> debug_exit;
+  std::function<void()> interrupt_changed;  // the INTR output rose or fell
+};
+
+class Board {
+ public:
+  Board(Clock& clock, BoardOptions options, BoardEvents events);
+  Board(const Board&) = delete;
+  Board& operator=(const Board&) = delete;
+
+  PortBus& Ports() { return ports_; }
+  PicPair& Pics() { return pics_; }
+  TimerQueue& Timers() { return timers_; }
+  Pit8254& Pit() { return pit_; }
+  Rtc146818& Rtc() { return rtc_; }
+  Uart16550& Serial() { return serial_; }
+  I8042& KeyboardController() { return keyboard_controller_; }
+  Ps2Keyboard& Keyboard() { return keyboard_controller_.Keyboard(); }
+  Ps2Mouse& Mouse() { return keyboard_controller_.Mouse(); }
+  AcpiPm& Pm() { return pm_; }
+  PciBus& Pci() { return pci_; }
+  PostPort& Post() { return post_; }
+
+  /// Fires the timers that are due. Call at or after NextDeadline(); it changes with port accesses too.
+  void RunTimers() { timers_.RunExpired(clock_.NowNs()); }
+  /// In nanoseconds of the board's clock.
+  std::optional<uint64_t> NextDeadline() const { return timers_.NextDeadline(); }
+  /// Hands collected console output to the sinks; also done before power_off, reset and debug_exit.
+  void FlushOutput();
+  /// The reset line of every chip; ends with a20(true).
+  void Reset();
+
+ private:
+  void AttachPorts();
+  void SetA20(bool enabled);
+  void RequestReset();
+
+  Clock& clock_;
+  const BoardOptions options_;
+  const BoardEvents events_;
+  PortBus ports_;
+  TimerQueue timers_;
+  PicPair pics_;
+  Pit8254 pit_;
+  SystemControlB system_control_b_;
+  SystemControlA system_control_a_;
+  ResetControl reset_control_;
+  Rtc146818 rtc_;
+  I8042 keyboard_controller_;
+  Uart16550 serial_;
+  AcpiPm pm_;
+  DebugConsole debug_console_;
+  DebugExit debug_exit_;
+  PostPort post_;
+  PciBus pci_;
+  PciHostBridge host_bridge_;
+};
+
+}  // namespace ring3

@@ -1,0 +1,64 @@
+// Where everything of the PC sits: port addresses and interrupt lines, named once.
+#pragma once
+
+#include <cstdint>
+
+namespace ring3::layout {
+
+// Interrupt controllers and their edge/level registers.
+inline constexpr uint16_t kMasterPicPort = 0x20;
+inline constexpr uint16_t kSlavePicPort = 0xA0;
+inline constexpr unsigned kPicPortCount = 2;
+inline constexpr uint16_t kElcrPort = 0x4D0;
+inline constexpr unsigned kElcrPortCount = 2;
+
+inline constexpr uint16_t kPitPort = 0x40;
+inline constexpr unsigned kPitPortCount = 4;
+
+inline constexpr uint16_t kKeyboardDataPort = 0x60;
+inline constexpr uint16_t kSystemControlBPort = 0x61;
+inline constexpr uint16_t kKeyboardCommandPort = 0x64;
+
+inline constexpr uint16_t kRtcPort = 0x70;
+inline constexpr unsigned kRtcPortCount = 2;
+
+inline constexpr uint16_t kPostPort = 0x80;
+inline constexpr uint16_t kSystemControlAPort = 0x92;
+inline constexpr uint16_t kDebugConsolePort = 0xE9;
+
+inline constexpr uint16_t kSerial1Port = 0x3F8;
+inline constexpr unsigned kSerialPortCount = 8;
+
+inline constexpr uint16_t kPciAddressPort = 0xCF8;
+inline constexpr unsigned kPciAddressPortCount = 4;
+inline constexpr uint16_t kResetControlPort = 0xCF9;  // byte accesses inside the PCI address register
+inline constexpr uint16_t kPciDataPort = 0xCFC;
+inline constexpr unsigned kPciDataPortCount = 4;
+
+// ACPI fixed hardware (the addresses that the FADT names).
+inline constexpr uint16_t kSmiCommandPort = 0xB2;
+inline constexpr unsigned kSmiCommandPortCount = 2;
+inline constexpr uint16_t kPmBasePort = 0x600;
+inline constexpr uint16_t kPm1EventPort = kPmBasePort;  // PM1_STS, PM1_EN: 2 bytes each
+inline constexpr unsigned kPm1EventLength = 4;
+inline constexpr uint16_t kPm1ControlPort = kPmBasePort + 4;
+inline constexpr unsigned kPm1ControlLength = 2;
+inline constexpr uint16_t kPmTimerPort = kPmBasePort + 8;
+inline constexpr unsigned kPmTimerLength = 4;
+inline constexpr unsigned kPmPortCount = 12;
+
+// Where the debug-exit device sits unless told otherwise.
+inline constexpr uint16_t kDebugExitPort = 0x501;
+inline constexpr unsigned kDebugExitPortCount = 2;
+
+// Interrupt lines.
+inline constexpr unsigned kPitIrq = 0;
+inline constexpr unsigned kKeyboardIrq = 1;
+inline constexpr unsigned kCascadeIrq = 2;
+inline constexpr unsigned kSerial1Irq = 4;
+inline constexpr unsigned kRtcIrq = 8;
+inline constexpr unsigned kSciIrq = 9;
+inline constexpr unsigned kMouseIrq = 12;
+inline constexpr unsigned kFpuIrq = 13;
+
+}  // namespace ring3::layout

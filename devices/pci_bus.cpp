@@ -1,0 +1,94 @@
+#include "devices/pci_bus.h"
+
+#include <stdexcept>
+
+namespace ring3 {
+namespace {
+
+// Address register.
+constexpr uint32_t kEnable = 0x80000000;
+constexpr uint32_t kAddressWritable = 0x80FFFFFC;
+constexpr unsigned kBusShift = 16;
+constexpr unsigned kFunctionShift = 8;
+constexpr uint32_t kRegisterMask = 0xFC;
+constexpr uint16_t kLaneMask = 3;
+
+constexpr uint32_t kNoDevice = 0xFFFFFFFF;  // master abort
+
+// 82441FX.
+constexpr uint16_t kIntel = 0x8086;
+constexpr uint16_t k82441Fx = 0x1237;
+constexpr uint32_t kHostBridgeClass = 0x060000;
+constexpr uint8_t k82441FxRevision = 2;
+constexpr uint8_t kPmcConfiguration = 0x50;
+constexpr uint8_t kDramControl = 0x57;
+constexpr uint8_t kPam0 = 0x59;  // PAM0..PAM6
+constexpr uint8_t kPamCount = 7;
+constexpr uint8_t kPamWritable = 0x33;  // read and write enable of two segments
+constexpr uint8_t kDramBoundary0 = 0x60;
+constexpr uint8_t kDramBoundaryCount = 8;
+constexpr uint8_t kSmram = 0x72;
+constexpr uint8_t kSmramReset = 0x02;
+constexpr uint8_t kSmramWritable = 0x78;
+constexpr uint16_t kStatusReset = 0x0280;  // fast back-to-back, medium DEVSEL timing
+
+}  // namespace
+
+uint32_t PciBus::AddressRegister::ReadPort(uint16_t port, unsigned size) {
+  return size == 4 ? value : byte_ports_.ReadPort(port, size);
+}
+
+void PciBus::AddressRegister::WritePort(uint16_t port, unsigned size, uint32_t written) {
+  if (size == 4) {
+    value = written & kAddressWritable;
+  } else {
+    byte_ports_.WritePort(port, size, written);
+  }
+}
+
+uint32_t PciBus::DataRegister::ReadPort(uint16_t port, unsigned size) {
+  const PciDevice* device = bus_.Selected();
+  return device ? device->ReadConfig(bus_.SelectedOffset(port), size) : kNoDevice;
+}
+
+void PciBus::DataRegister::WritePort(uint16_t port, unsigned size, uint32_t value) {
+  if (PciDevice* device = bus_.Selected()) device->WriteConfig(bus_.SelectedOffset(port), size, value);
+}
+
+void PciBus::Add(unsigned device, unsigned function, PciDevice& target) {
+  if (!functions_.emplace(device << 3 | function, &target).second) throw std::logic_error("PCI function placed twice");
+}
+
+void PciBus::Reset() {
+  address_.value = 0;
+  for (auto& [place, device] : functions_) device->Reset();
+}
+
+PciDevice* PciBus::Selected() const {
+  if ((address_.value & kEnable) == 0) return nullptr;
+  const uint32_t place = (address_.value & ~kEnable) >> kFunctionShift;
+  if (place >> (kBusShift - kFunctionShift) != 0) return nullptr;  // only bus 0 exists
+  const auto found = functions_.find(place);
+  return found == functions_.end() ? nullptr : found->second;
+}
+
+uint8_t PciBus::SelectedOffset(uint16_t port) const {
+  return static_cast<uint8_t>((address_.value & kRegisterMask) | (port & kLaneMask));
+}
+
+PciHostBridge::PciHostBridge()
+    : PciDevice({.vendor = kIntel, .device = k82441Fx, .class_code = kHostBridgeClass, .revision = k82441FxRevision}) {
+  SetRegister(pci::kStatus, 2, kStatusReset);
+  SetRegister(pci::kCommand, 2, pci::kCommandMemory | pci::kCommandMaster);
+  AllowWrites(pci::kCommand, 2, pci::kCommandParity | pci::kCommandSerr);  // memory and bus master are hard-wired
+  AllowWrites(pci::kInterruptLine, 1, 0);
+  AllowWrites(kPmcConfiguration, 2, 0xFFFF);
+  AllowWrites(kDramControl, 1, 0xFF);
+  for (unsigned i = 0; i < kPamCount; ++i) AllowWrites(static_cast<uint8_t>(kPam0 + i), 1, kPamWritable);
+  AllowWrites(kPam0, 1, kPamWritable & 0xF0);  // PAM0 has one segment, F0000h
+  for (unsigned i = 0; i < kDramBoundaryCount; ++i) AllowWrites(static_cast<uint8_t>(kDramBoundary0 + i), 1, 0xFF);
+  SetRegister(kSmram, 1, kSmramReset);
+  AllowWrites(kSmram, 1, kSmramWritable);
+}
+
+}  // namespace ring3

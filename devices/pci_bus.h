@@ -1,0 +1,64 @@
+// PCI bus 0 and its configuration mechanism #1 (PCI Local Bus Specification 2.1, section 3.7.4.1).
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "devices/pci_device.h"
+#include "devices/port_bus.h"
+
+namespace ring3 {
+
+/// Two blocks of four ports: the address register and the data register.
+class PciBus {
+ public:
+  /// `byte_ports` answers accesses to the address register's ports that are not whole dwords: by the specification
+  /// those are ordinary I/O (on PCs the reset control register is among them).
+  explicit PciBus(PortDevice& byte_ports) : address_(byte_ports), data_(*this) {}
+
+  /// Places a function at `device` (0..31), `function` (0..7). It must outlive the bus. Throws std::logic_error when
+  /// the place is taken.
+  void Add(unsigned device, unsigned function, PciDevice& target);
+
+  PortDevice& AddressPort() { return address_; }
+  PortDevice& DataPort() { return data_; }
+  void Reset();
+
+ private:
+  class AddressRegister final : public PortDevice {
+   public:
+    explicit AddressRegister(PortDevice& byte_ports) : byte_ports_(byte_ports) {}
+    uint32_t ReadPort(uint16_t port, unsigned size) override;
+    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
+    uint32_t value = 0;
+
+   private:
+    PortDevice& byte_ports_;
+  };
+  class DataRegister final : public PortDevice {
+   public:
+    explicit DataRegister(PciBus& bus) : bus_(bus) {}
+    uint32_t ReadPort(uint16_t port, unsigned size) override;
+    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
+
+   private:
+    PciBus& bus_;
+  };
+
+  /// The function that the address register selects, if it exists.
+  PciDevice* Selected() const;
+  uint8_t SelectedOffset(uint16_t port) const;
+
+  AddressRegister address_;
+  DataRegister data_;
+  std::map<unsigned, PciDevice*> functions_;  // by device << 3 | function
+};
+
+/// The Intel 82441FX (440FX) host bridge. PAM and SMRAM registers hold what the guest writes; guest RAM is mapped
+/// throughout the first megabyte in any case.
+class PciHostBridge final : public PciDevice {
+ public:
+  PciHostBridge();
+};
+
+}  // namespace ring3

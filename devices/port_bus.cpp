@@ -1,0 +1,64 @@
+#include "devices/port_bus.h"
+
+#include <utility>
+
+namespace ring3 {
+namespace {
+
+constexpr unsigned kPortCount = 0x10000;
+constexpr size_t kMaxRanges = 256;
+
+constexpr uint32_t AllOnes(unsigned size) { return size == 4 ? 0xFFFFFFFFu : (1u << (8 * size)) - 1; }
+
+std::string Hex(unsigned value) {
+  std::string text;
+  do {
+    text.insert(text.begin(), "0123456789ABCDEF"[value & 0xF]);
+    value >>= 4;
+  } while (value != 0);
+  return text + "h";
+}
+
+}  // namespace
+
+PortBus::PortBus() : ranges_{{0, kPortCount, nullptr, "unclaimed"}}, owner_(kPortCount, 0) {}
+
+void PortBus::Attach(uint16_t first, unsigned count, PortDevice& device, std::string name) {
+  if (count == 0 || first + count > kPortCount) throw std::out_of_range(name + ": no such port range");
+  if (ranges_.size() == kMaxRanges) throw std::out_of_range(name + ": too many port ranges");
+  for (unsigned port = first; port < first + count; ++port) {
+    if (owner_[port] == 0) continue;
+    throw PortOverlap(name + " claims port " + Hex(port) + ", which belongs to " + ranges_[owner_[port]].name);
+  }
+  const auto index = static_cast<uint8_t>(ranges_.size());
+  ranges_.push_back({first, count, &device, std::move(name)});
+  for (unsigned port = first; port < first + count; ++port) owner_[port] = index;
+}
+
+bool PortBus::OneOwner(uint16_t port, unsigned size) const {
+  // A range is contiguous, so the ends decide for a claimed one; a short claimed range may lie inside an unclaimed run.
+  const unsigned last = port + size - 1;
+  if (last >= kPortCount || owner_[last] != owner_[port]) return false;
+  return owner_[port] != 0 || size < 4 || (owner_[port + 1] == 0 && owner_[port + 2] == 0);
+}
+
+uint32_t PortBus::Read(uint16_t port, unsigned size) {
+  if (OneOwner(port, size)) {
+    PortDevice* device = ranges_[owner_[port]].device;
+    return device ? device->ReadPort(port, size) & AllOnes(size) : AllOnes(size);
+  }
+  uint32_t value = 0;
+  for (unsigned i = 0; i < size; ++i) value |= Read(static_cast<uint16_t>(port + i), 1) << (8 * i);
+  return value;
+}
+
+void PortBus::Write(uint16_t port, unsigned size, uint32_t value) {
+  if (OneOwner(port, size)) {
+    PortDevice* device = ranges_[owner_[port]].device;
+    if (device) device->WritePort(port, size, value & AllOnes(size));
+    return;
+  }
+  for (unsigned i = 0; i < size; ++i) Write(static_cast<uint16_t>(port + i), 1, value >> (8 * i));
+}
+
+}  // namespace ring3

@@ -1,0 +1,218 @@
+#include "monitor/boot/acpi_tables.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "devices/acpi_pm.h"
+#include "devices/layout.h"
+#include "monitor/boot/aml.h"
+#include "monitor/boot/memory_map.h"
+
+namespace ring3 {
+namespace {
+
+constexpr char kOemId[] = "RING3 ";
+constexpr char kOemTableId[] = "RING3PC ";
+constexpr size_t kHeaderSize = 36;  // System Description Table Header, ACPI 3.0 5.2.6
+constexpr size_t kLengthOffset = 4, kChecksumOffset = 9;
+
+constexpr size_t kRsdpSize = 36, kRsdpChecksumOffset = 8, kRsdpOldSize = 20, kRsdpExtendedChecksumOffset = 32;
+constexpr size_t kFacsSize = 64, kFacsAlignment = 64;
+
+// Fixed ACPI Description Table revision 3, ACPI 3.0 5.2.9.
+namespace fadt {
+constexpr uint8_t kRevision = 3;
+constexpr size_t kSize = 244;
+constexpr size_t kFacs = 36, kDsdt = 40, kSciInterrupt = 46, kSmiCommand = 48, kAcpiEnable = 52, kAcpiDisable = 53,
+                 kPm1aEvent = 56, kPm1aControl = 64, kPmTimer = 76, kPm1EventLength = 88, kPm1ControlLength = 89,
+                 kPmTimerLength = 91, kC2Latency = 96, kC3Latency = 98, kCentury = 108, kBootFlags = 109, kFlags = 112,
+                 kResetRegister = 116, kResetValue = 128, kXDsdt = 140, kXPm1aEvent = 148, kXPm1aControl = 172,
+                 kXPmTimer = 208;
+// Flags, table 5-10. TMR_VAL_EXT stays clear (a 24-bit timer), and so does PWR_BUTTON (a fixed power button).
+constexpr uint32_t kWbinvd = 1u << 0, kProcC1 = 1u << 2, kNoFixedSleepButton = 1u << 5,
+                   kResetRegisterSupported = 1u << 10;
+// IA-PC boot architecture flags, table 5-11.
+constexpr uint16_t kLegacyDevices = 1u << 0, kKeyboardController = 1u << 1, kNoVga = 1u << 2;
+constexpr uint16_t kNoC2 = 101, kNoC3 = 1001;  // latencies, microseconds: larger than these limits means unsupported
+constexpr uint8_t kRtcCenturyIndex = 0x32;
+constexpr uint8_t kResetCommand = 0x06;  // reset control register: system reset, reset CPU
+}  // namespace fadt
+
+// Generic Address Structure, ACPI 3.0 5.2.3.1.
+constexpr uint8_t kSystemIo = 1;
+
+uint8_t Checksum(std::span<const uint8_t> bytes) {
+  return static_cast<uint8_t>(-std::accumulate(bytes.begin(), bytes.end(), 0u));
+}
+
+void StoreText(Bytes& table, size_t offset, const char* text, size_t length) {
+  std::memcpy(table.data() + offset, text, length);
+}
+
+Bytes NewTable(const char* signature, uint8_t revision, size_t size) {
+  Bytes table(size);
+  StoreText(table, 0, signature, 4);
+  table[8] = revision;
+  StoreText(table, 10, kOemId, 6);
+  StoreText(table, 16, kOemTableId, 8);
+  StoreField<uint32_t>(table, 24, 1);  // OEM revision
+  StoreText(table, 28, "RNG3", 4);     // creator
+  StoreField<uint32_t>(table, 32, 1);
+  return table;
+}
+
+// Fills in length and checksum once the table is complete.
+void Seal(Bytes& table) {
+  StoreField<uint32_t>(table, kLengthOffset, static_cast<uint32_t>(table.size()));
+  table[kChecksumOffset] = 0;
+  table[kChecksumOffset] = Checksum(table);
+}
+
+Bytes BuildPciHostBridge(uint64_t ram_bytes) {
+  using namespace aml;
+  const auto first_free = static_cast<uint32_t>(std::max(ram_bytes, boot_layout::kHighMemory));
+  return Device(
+      "PCI0",
+      {
+          Name("_HID", EisaId("PNP0A03")),
+          Name("_UID", Integer(0)),
+          Name("_BBN", Integer(0)),
+          Name("_CRS", ResourceTemplate({
+                           BusNumbers(0, 0),
+                           IoPorts(layout::kPciAddressPort, layout::kPciAddressPortCount + layout::kPciDataPortCount),
+                           PortWindow(0, layout::kPciAddressPort - 1),
+                           PortWindow(layout::kPciDataPort + layout::kPciDataPortCount, UINT16_MAX),
+                           MemoryWindow(boot_layout::kVideoArea, 0xBFFFF),
+                           MemoryWindow(first_free, kPciMemoryEnd - 1),
+                       })),
+          Name("_PRT", Package({})),
+      });
+}
+
+Bytes BuildIsaDevice(std::string_view name, std::string_view id, std::initializer_list<Bytes> resources) {
+  using namespace aml;
+  return Device(name, {Name("_HID", EisaId(id)), Name("_CRS", ResourceTemplate(resources))});
+}
+
+Bytes BuildDsdt(uint64_t ram_bytes) {
+  using namespace aml;
+  using namespace layout;
+  Bytes table = NewTable("DSDT", 2, kHeaderSize);
+  const Bytes sleep = Integer(AcpiPm::kSleepTypeS5);
+  AppendBytes(table, Name("\\_S5", Package({sleep, sleep, Integer(0), Integer(0)})));
+  AppendBytes(
+      table,
+      Scope("\\_SB",
+            {
+                BuildPciHostBridge(ram_bytes),
+                BuildIsaDevice("RTC0", "PNP0B00", {IoPorts(kRtcPort, kRtcPortCount), IsaInterrupt(kRtcIrq)}),
+                BuildIsaDevice(
+                    "KBD0", "PNP0303",
+                    {IoPorts(kKeyboardDataPort, 1), IoPorts(kKeyboardCommandPort, 1), IsaInterrupt(kKeyboardIrq)}),
+                BuildIsaDevice("MOU0", "PNP0F13", {IsaInterrupt(kMouseIrq)}),
+                BuildIsaDevice("COM1", "PNP0501", {IoPorts(kSerial1Port, kSerialPortCount), IsaInterrupt(kSerial1Irq)}),
+            }));
+  Seal(table);
+  return table;
+}
+
+// One fixed register block: its port in the old 32-bit field and as a Generic Address Structure.
+void StoreGenericPort(Bytes& table, size_t offset, uint16_t port, unsigned bytes) {
+  table[offset] = kSystemIo;
+  table[offset + 1] = static_cast<uint8_t>(bytes * 8);
+  StoreField<uint64_t>(table, offset + 4, port);
+}
+
+void StorePortBlock(Bytes& table, size_t old_field, size_t length_field, size_t generic_field, uint16_t port,
+                    unsigned bytes) {
+  StoreField<uint32_t>(table, old_field, port);
+  table[length_field] = static_cast<uint8_t>(bytes);
+  StoreGenericPort(table, generic_field, port, bytes);
+}
+
+Bytes BuildFadt(uint32_t facs, uint32_t dsdt) {
+  using namespace fadt;
+  using namespace layout;
+  Bytes table = NewTable("FACP", kRevision, kSize);
+  StoreField<uint32_t>(table, kFacs, facs);
+  StoreField<uint32_t>(table, kDsdt, dsdt);
+  StoreField<uint64_t>(table, kXDsdt, dsdt);
+  StoreField<uint16_t>(table, kSciInterrupt, kSciIrq);
+  StoreField<uint32_t>(table, kSmiCommand, kSmiCommandPort);
+  table[kAcpiEnable] = AcpiPm::kAcpiEnable;
+  table[kAcpiDisable] = AcpiPm::kAcpiDisable;
+  StorePortBlock(table, kPm1aEvent, fadt::kPm1EventLength, kXPm1aEvent, kPm1EventPort, layout::kPm1EventLength);
+  StorePortBlock(table, kPm1aControl, fadt::kPm1ControlLength, kXPm1aControl, kPm1ControlPort,
+                 layout::kPm1ControlLength);
+  StorePortBlock(table, kPmTimer, fadt::kPmTimerLength, kXPmTimer, kPmTimerPort, layout::kPmTimerLength);
+  StoreField<uint16_t>(table, kC2Latency, kNoC2);
+  StoreField<uint16_t>(table, kC3Latency, kNoC3);
+  table[kCentury] = kRtcCenturyIndex;
+  StoreField<uint16_t>(table, kBootFlags, kLegacyDevices | kKeyboardController | kNoVga);
+  StoreField<uint32_t>(table, kFlags, kWbinvd | kProcC1 | kNoFixedSleepButton | kResetRegisterSupported);
+  StoreGenericPort(table, kResetRegister, kResetControlPort, 1);
+  table[kResetValue] = kResetCommand;
+  Seal(table);
+  return table;
+}
+
+// The FACS has no checksum and no common header.
+Bytes BuildFacs() {
+  Bytes table(kFacsSize);
+  StoreText(table, 0, "FACS", 4);
+  StoreField<uint32_t>(table, kLengthOffset, kFacsSize);
+  table[32] = 1;  // version
+  return table;
+}
+
+// RSDT and XSDT differ in the width of their pointers.
+template <class Pointer>
+Bytes BuildRootTable(const char* signature, uint32_t fadt_address) {
+  Bytes table = NewTable(signature, 1, kHeaderSize);
+  AppendField<Pointer>(table, fadt_address);
+  Seal(table);
+  return table;
+}
+
+Bytes BuildRsdp(uint32_t rsdt, uint32_t xsdt) {
+  Bytes table(kRsdpSize);
+  StoreText(table, 0, "RSD PTR ", 8);
+  StoreText(table, 9, kOemId, 6);
+  table[15] = 2;  // revision: ACPI 2.0 and later
+  StoreField<uint32_t>(table, 16, rsdt);
+  StoreField<uint32_t>(table, 20, kRsdpSize);
+  StoreField<uint64_t>(table, 24, xsdt);
+  table[kRsdpChecksumOffset] = Checksum(std::span(table).first(kRsdpOldSize));
+  table[kRsdpExtendedChecksumOffset] = Checksum(table);
+  return table;
+}
+
+}  // namespace
+
+Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes) {
+  Bytes block(kRsdpSize);  // the RSDP needs the others' addresses, so it is filled in last
+  const auto place = [&](const Bytes& table) {
+    block.resize(AlignUp(block.size(), kFacsAlignment));
+    const auto address = static_cast<uint32_t>(base + block.size());
+    AppendBytes(block, table);
+    return address;
+  };
+  const uint32_t facs = place(BuildFacs());
+  const uint32_t dsdt = place(BuildDsdt(ram_bytes));
+  const uint32_t fadt_address = place(BuildFadt(facs, dsdt));
+  const uint32_t rsdt = place(BuildRootTable<uint32_t>("RSDT", fadt_address));
+  const uint32_t xsdt = place(BuildRootTable<uint64_t>("XSDT", fadt_address));
+  const Bytes rsdp = BuildRsdp(rsdt, xsdt);
+  std::copy(rsdp.begin(), rsdp.end(), block.begin());
+  return block;
+}
+
+GuestPhysical WriteAcpiTables(PhysicalMemory& memory) {
+  const GuestPhysical base(boot_layout::kAcpiTables);
+  const Bytes tables = BuildAcpiTables(static_cast<uint32_t>(base.value), memory.RamBytes());
+  std::memcpy(memory.Flat(base), tables.data(), tables.size());
+  return base;
+}
+
+}  // namespace ring3

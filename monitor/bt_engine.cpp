@@ -1,0 +1,127 @@
+#include "monitor/bt_engine.h"
+
+#include "monitor/cpu/interrupts.h"
+#include "monitor/interpreter/interpreter.h"
+
+namespace ring3 {
+namespace {
+
+// An instruction whose access had to be emulated this often is left to the monitor from then on: no more signals.
+constexpr uint32_t kEmulationsBeforeDemotion = 4;
+
+/// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
+constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
+
+}  // namespace
+
+BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace)
+    : vcpu_(vcpu), mmu_(mmu), translator_(translator), trace_(trace) {
+  vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
+}
+
+EngineStop BtEngine::Run() {
+  CpuState& state = vcpu_.cpu.state;
+  for (;;) {
+    if (vcpu_.run.kick) return EngineStop::kAttention;
+    if (state.halted) return EngineStop::kHalted;
+    if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !state.interrupt_shadow) {
+      return EngineStop::kInterruptible;
+    }
+    const BlockMode mode = BlockMode::Of(state);
+    if (!mode.Translatable() || state.interrupt_shadow) {
+      if (!mode.Translatable()) ++stats_.untranslatable_steps;
+      StepOne();
+      continue;
+    }
+    const CodeLookup found = translator_.Lookup(state.eip, mode);
+    switch (found.outcome) {
+      case FillOutcome::kMapped:
+        Enter(found.block, mode);
+        HandleExit(mode);
+        break;
+      case FillOutcome::kGuestFault: Deliver({Vector::kPageFault, found.error_code, state.eip}); break;
+      default: StepOne(); break;
+    }
+  }
+}
+
+void BtEngine::Enter(BlockId block, BlockMode mode) {
+  CpuState& state = vcpu_.cpu.state;
+  RunContext& run = vcpu_.run;
+  run.target = translator_.EntryOf(block);
+  run.window_base = mmu_.Base(mmu_.Current(mode.User())).value;
+  run.branch_table = reinterpret_cast<uint64_t>(translator_.SelectTable(mode));
+  run.host_flags = state.eflags & eflags::kHostHeld;
+  run.interrupt_flag = state.eflags & eflags::kIf;
+  state.eflags &= kHeldInState;
+  translator_.GetStubs().Enter(&vcpu_);
+  state.eflags |= run.host_flags | run.interrupt_flag | eflags::kReserved1;
+}
+
+void BtEngine::HandleExit(BlockMode mode) {
+  const ExitReason reason = static_cast<ExitReason>(vcpu_.run.exit_reason);
+  ++stats_.exits[vcpu_.run.exit_reason];
+  trace_.Record(reason, vcpu_.cpu.state);
+  switch (reason) {
+    case ExitReason::kInterrupted:
+    case ExitReason::kIndirectMiss: break;  // the next lookup fills the branch table
+    case ExitReason::kLinkMiss: FollowLink(mode); break;
+    case ExitReason::kEmulate: NoteEmulatedAccess(); [[fallthrough]];
+    case ExitReason::kInterpret:
+    case ExitReason::kCodeWrite: StepOne(); break;
+    case ExitReason::kGuestFault: Deliver(vcpu_.run.fault); break;
+    case ExitReason::kStale: {
+      const uint32_t eip = vcpu_.cpu.state.eip;
+      const CodeLookup found = translator_.Lookup(eip, mode);
+      if (found.outcome == FillOutcome::kMapped) translator_.DropStale(found.block);
+      break;
+    }
+    case ExitReason::kCount: break;
+  }
+}
+
+/// Makes the translation of a direct exit's target and links the exit to it, unless making it evicted the exit.
+void BtEngine::FollowLink(BlockMode mode) {
+  const LinkId link = vcpu_.run.exit_link;
+  const uint64_t evictions = translator_.Cache().Evictions();
+  const CodeLookup found = translator_.Lookup(vcpu_.cpu.state.eip, mode);
+  if (found.outcome == FillOutcome::kMapped && translator_.Cache().Evictions() == evictions) {
+    translator_.LinkExit(link, found.block);
+  }
+}
+
+void BtEngine::StepOne() {
+  ++stats_.interpreted;
+  try {
+    const StepResult step = StepInstruction(vcpu_.cpu);
+    if (step.halted) vcpu_.cpu.state.halted = true;
+    if (step.x87_error_line) fpu_error_();
+    if (step.single_step_trap) Deliver({Vector::kDebug, std::nullopt});
+  } catch (const GuestFault& fault) {
+    Deliver(fault);
+  }
+  on_step_();
+}
+
+void BtEngine::Deliver(const GuestFault& fault) {
+  ++stats_.faults_delivered;
+  ++stats_.faults_by_vector[static_cast<unsigned>(fault.vector)];
+  DeliverFault(vcpu_.cpu, fault);
+}
+
+void BtEngine::DeliverInterrupt(uint8_t vector) {
+  ++stats_.interrupts_delivered;
+  DeliverExternalInterrupt(vcpu_.cpu, vector);
+}
+
+void BtEngine::NoteEmulatedAccess() {
+  const CpuState& state = vcpu_.cpu.state;
+  if (++emulated_sites_[state.eip] != kEmulationsBeforeDemotion) return;
+  try {
+    translator_.DemoteSite(vcpu_.cpu.memory.Translate(GuestLinear(state.eip), {AccessType::kFetch, vcpu_.cpu.User()}));
+  } catch (const GuestFault&) {
+    // The page is gone; the step that follows raises the same fault.
+  }
+}
+
+}  // namespace ring3

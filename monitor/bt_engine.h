@@ -1,0 +1,69 @@
+// The binary-translation engine: runs the guest until somebody has to look.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <unordered_map>
+
+#include "monitor/exit_trace.h"
+#include "monitor/host_signals.h"
+#include "translator/translator.h"
+
+namespace ring3 {
+
+/// Why an engine came back.
+enum class EngineStop : uint8_t {
+  kAttention,      // kicked: timers, input or a request to stop
+  kHalted,         // HLT, nothing deliverable
+  kInterruptible,  // an interrupt waits and may be delivered now
+};
+
+struct EngineStats {
+  std::array<uint64_t, static_cast<unsigned>(ExitReason::kCount)> exits{};
+  uint64_t interpreted = 0;             // instructions executed on the slow path, for whatever reason
+  uint64_t untranslatable_steps = 0;    // of those: in modes that aren't translated
+  uint64_t faults_delivered = 0, interrupts_delivered = 0;
+  std::array<uint64_t, 32> faults_by_vector{};
+};
+
+class BtEngine {
+ public:
+  BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace);
+
+  /// Runs the guest from cpu.state. Throws TripleFault.
+  EngineStop Run();
+  void DeliverInterrupt(uint8_t vector);
+  /// Set while an interrupt controller asserts INTR.
+  void SetInterruptWaiting(bool waiting) { vcpu_.run.interrupts_waiting = waiting ? eflags::kIf : 0; }
+  /// Called when the x87 error line is asserted (CR0.NE clear).
+  void SetFpuErrorLine(void (*line)(void*), void* context) { fpu_error_ = {line, context}; }
+  /// Called after each instruction on the slow path, which may have accessed a device.
+  void OnStep(void (*hook)(void*), void* context) { on_step_ = {hook, context}; }
+
+  const EngineStats& Stats() const { return stats_; }
+
+ private:
+  void Enter(BlockId block, BlockMode mode);
+  void HandleExit(BlockMode mode);
+  void FollowLink(BlockMode mode);
+  void StepOne();
+  void Deliver(const GuestFault& fault);
+  void NoteEmulatedAccess();
+
+  Vcpu& vcpu_;
+  ShadowMmu& mmu_;
+  Translator& translator_;
+  ExitTrace& trace_;
+  EngineStats stats_;
+  std::unordered_map<uint32_t, uint32_t> emulated_sites_;  // by EIP: how often its access had to be emulated
+  struct Hook {
+    void (*call)(void*) = nullptr;
+    void* context = nullptr;
+    void operator()() const {
+      if (call) call(context);
+    }
+  };
+  Hook fpu_error_, on_step_;
+};
+
+}  // namespace ring3

@@ -1,0 +1,159 @@
+#include "monitor/crash_report.h"
+
+#define UNW_LOCAL_ONLY
+#include <fmt/core.h>
+#include <libunwind.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <exception>
+
+#include "monitor/host_signals.h"
+#include "monitor/options.h"
+#include "monitor/terminal.h"
+#include "translator/dump.h"
+
+namespace ring3 {
+namespace {
+
+const ExitTrace* g_trace = nullptr;
+
+void PrintRegisters(FILE* out, const CpuState& s) {
+  static constexpr const char* kNames[] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"};
+  for (unsigned i = 0; i < kGprCount; ++i) fmt::print(out, "{}={:08x}{}", kNames[i], s.gpr[i], i % 4 == 3 ? "\n" : " ");
+  fmt::print(out, "eip={:08x} eflags={:08x} cpl={} halted={} cr0={:08x} cr2={:08x} cr3={:08x} cr4={:08x}\n", s.eip,
+             s.eflags, s.cpl, s.halted, s.cr0, s.cr2, s.cr3, s.cr4);
+  static constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+  auto print = [&](const char* name, const SegmentRegister& r) {
+    fmt::print(out, "{:<4} {:04x} base {:08x} limit {:08x} attributes {:04x}\n", name, r.selector, r.base, r.limit, r.attributes);
+  };
+  for (unsigned i = 0; i < kSegCount; ++i) print(kSegments[i], s.seg[i]);
+  print("ldtr", s.ldtr);
+  print("tr", s.tr);
+  fmt::print(out, "gdtr base {:08x} limit {:04x}  idtr base {:08x} limit {:04x}\n", s.gdtr.base, s.gdtr.limit, s.idtr.base,
+             s.idtr.limit);
+}
+
+/// Guest code at EIP, read without side effects.
+void PrintGuestCode(FILE* out, Vcpu& vcpu) {
+  const CpuState& s = vcpu.cpu.state;
+  PhysicalMemory& memory = vcpu.cpu.memory.Physical();
+  uint32_t at = s.Segment(Seg::kCs).base + s.eip;
+  for (unsigned i = 0; i < 6; ++i) {
+    WalkResult walk = Peek(memory, PagingState::From(s, vcpu.cpu.a20_enabled), GuestLinear(at));
+    if (!walk.ok) {
+      fmt::print(out, "  {:08x}  not mapped\n", at);
+      return;
+    }
+    uint8_t bytes[15];
+    const uint32_t room = std::min<uint32_t>(sizeof bytes, kPageSize - (at & kPageMask));
+    memory.Read(walk.translation.page + (at & kPageMask), {bytes, room});
+    unsigned length = 1;
+    std::string text = Disassemble({bytes, room}, at, false, length);
+    fmt::print(out, "  {:08x}  {}\n", at, text);
+    at += length;
+  }
+}
+
+void PrintFrame(FILE* out, unsigned number, unw_cursor_t& cursor, uint64_t pc, const Translator* translator) {
+  if (translator) {
+    const CodeCache& cache = translator->Cache();
+    const BlockId id = cache.FindByHost(pc);
+    if (id != kNone) {
+      const Block& block = cache.Get(id);
+      const uint32_t offset = static_cast<uint32_t>(pc - reinterpret_cast<uint64_t>(cache.At(block.host_offset)));
+      fmt::print(out, "#{:<2} {:016x} translation of guest {:08x} (block {:08x})\n", number, pc,
+                 FindRecovery(block.recovery, offset).eip, block.key.eip);
+      return;
+    }
+    if (cache.Contains(pc)) {
+      fmt::print(out, "#{:<2} {:016x} run-time stub\n", number, pc);
+      return;
+    }
+  }
+  char name[256] = "?";
+  unw_word_t offset = 0;
+  unw_get_proc_name(&cursor, name, sizeof name, &offset);
+  fmt::print(out, "#{:<2} {:016x} {}+{:#x}\n", number, pc, name, offset);
+}
+
+/// Walks from `context`, or from here when there is none. Translated code and stubs have no unwind tables but a fixed
+/// frame, so the walk goes on behind them from the stack pointer that the enter stub left.
+void PrintBacktrace(FILE* out, void* context, const Translator* translator) {
+  unw_context_t here;
+  unw_cursor_t cursor;
+  if (context) {
+    std::memcpy(&here, context, sizeof(unw_context_t) < sizeof(ucontext_t) ? sizeof(unw_context_t) : sizeof(ucontext_t));
+    unw_init_local2(&cursor, &here, UNW_INIT_SIGNAL_FRAME);
+  } else {
+    unw_getcontext(&here);
+    unw_init_local(&cursor, &here);
+  }
+  for (unsigned number = 0; number < 40; ++number) {
+    unw_word_t pc = 0;
+    unw_get_reg(&cursor, UNW_REG_IP, &pc);
+    if (pc == 0) break;
+    PrintFrame(out, number, cursor, pc, translator);
+    if (unw_step(&cursor) <= 0) break;
+  }
+}
+
+void ReportAll(const char* title, void* context) {
+  RawTerminal::Restore();
+  HostSignals* active = HostSignals::Active();
+  static const ExitTrace kEmpty;
+  if (active) {
+    PrintGuestReport(stderr, title, active->GetVcpu(), active->GetTranslator(), g_trace ? *g_trace : kEmpty);
+  } else {
+    fmt::print(stderr, "ring3: {}\n", title);
+  }
+  fmt::print(stderr, "monitor backtrace:\n");
+  PrintBacktrace(stderr, context, active ? &active->GetTranslator() : nullptr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
+void SetCrashTrace(const ExitTrace* trace) { g_trace = trace; }
+
+void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator& translator, const ExitTrace& trace) {
+  fmt::print(out, "\nring3: {}\n", title);
+  PrintRegisters(out, vcpu.cpu.state);
+  fmt::print(out, "guest code:\n");
+  PrintGuestCode(out, vcpu);
+  const BlockId last = translator.LastEntered();
+  if (last != kNone) {
+    fmt::print(out, "block entered last:\n");
+    translator.Dump(out, last);
+  }
+  fmt::print(out, "last exits from translated code, oldest first:\n");
+  trace.Print(out);
+}
+
+void ReportCrash(int signal, siginfo_t* info, void* context) {
+  for (int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) std::signal(fatal, SIG_DFL);
+  const std::string title = fmt::format("internal error: signal {} ({}) at address {:016x}", signal, strsignal(signal),
+                                        reinterpret_cast<uint64_t>(info ? info->si_addr : nullptr));
+  ReportAll(title.c_str(), context);
+  _exit(exit_code::kInternal);
+}
+
+void InstallTerminateReport() {
+  std::set_terminate([] {
+    std::string title = "internal error";
+    if (std::exception_ptr current = std::current_exception()) {
+      try {
+        std::rethrow_exception(current);
+      } catch (const std::exception& error) {
+        title += fmt::format(": {}", error.what());
+      } catch (...) {
+        title += ": unknown exception";
+      }
+    }
+    ReportAll(title.c_str(), nullptr);
+    _exit(exit_code::kInternal);
+  });
+}
+
+}  // namespace ring3

@@ -1,0 +1,218 @@
+// Instructions without privilege or control flow: the host executes them, on the guest's registers and a copy of the
+// memory operand.
+#include <cstring>
+
+#include "monitor/interpreter/alu_flags.h"
+#include "monitor/interpreter/fpu_state.h"
+#include "monitor/interpreter/handlers.h"
+#include "monitor/interpreter/native_code.h"
+#include "monitor/interpreter/operands.h"
+
+namespace ring3 {
+namespace {
+
+constexpr unsigned kBounceBytes = 128;  // the largest operand is FSAVE's image
+constexpr unsigned kSseAlignment = 16;
+constexpr unsigned kEnvironment16 = 14, kEnvironment32 = 28, kX87RegistersBytes = 80;
+
+/// SSE instructions whose 128-bit memory operand need not be aligned (SDM 2A, table 2-21 and its notes).
+bool AllowsMisaligned(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_MOVUPS:
+    case ZYDIS_MNEMONIC_MOVUPD:
+    case ZYDIS_MNEMONIC_MOVDQU:
+    case ZYDIS_MNEMONIC_LDDQU:
+    case ZYDIS_MNEMONIC_PCMPESTRI:
+    case ZYDIS_MNEMONIC_PCMPESTRM:
+    case ZYDIS_MNEMONIC_PCMPISTRI:
+    case ZYDIS_MNEMONIC_PCMPISTRM: return true;
+    default: return false;
+  }
+}
+
+unsigned OperandBytes(const Step& s, const Operand& op) {
+  const unsigned environment = s.d.operand32 ? kEnvironment32 : kEnvironment16;
+  switch (s.d.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FLDENV: return environment;
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FRSTOR: return environment + kX87RegistersBytes;
+    default: return op.size / 8u;
+  }
+}
+
+/// The memory operand: checked, and copied in if it is read, before anything happens; copied out at the end.
+class MemoryOperand {
+ public:
+  explicit MemoryOperand(Step& s) : s_(s) {
+    if (s.d.memory_operand < 0) return;
+    const Operand& op = s.d.Op(s.d.memory_operand);
+    bytes_ = OperandBytes(s, op);
+    written_ = op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    const bool read = op.actions & ZYDIS_OPERAND_ACTION_MASK_READ;
+    offset_ = EffectiveAddress(s, op);
+    segment_ = SegOf(op.mem.segment);
+    linear_ = DataLinear(s, segment_, offset_, bytes_, written_ ? AccessType::kWrite : AccessType::kRead);
+    const bool sse = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx;
+    if (sse && bytes_ == kXmmBytes && linear_.value % kSseAlignment && !AllowsMisaligned(s.d.insn.mnemonic)) ThrowGp0();
+    if (written_) s.cpu.memory.CheckWritable(linear_, bytes_, s.cpu.User());
+    if (read) s.cpu.memory.ReadBytes(linear_, {buffer_, bytes_}, s.cpu.Read());
+  }
+
+  bool Present() const { return bytes_ != 0; }
+  uint8_t* Buffer() { return buffer_; }
+  uint32_t Offset() const { return offset_; }
+  Seg Segment() const { return segment_; }
+  void WriteBack() {
+    if (written_) s_.cpu.memory.WriteBytes(linear_, {buffer_, bytes_}, s_.cpu.Write());
+  }
+
+ private:
+  Step& s_;
+  alignas(64) uint8_t buffer_[kBounceBytes] = {};
+  unsigned bytes_ = 0;
+  bool written_ = false;
+  uint32_t offset_ = 0;
+  Seg segment_ = Seg::kDs;
+  GuestLinear linear_;
+};
+
+NativeFrame MakeFrame(Step& s, MemoryOperand& memory) {
+  NativeFrame frame{};
+  std::memcpy(frame.gpr, s.state().gpr.data(), sizeof frame.gpr);
+  frame.flags = (s.state().eflags & kArithmeticFlags) | eflags::kReserved1;
+  frame.fpu = s.state().fxsave.data();
+  frame.memory = memory.Buffer();
+  return frame;
+}
+
+void Run(Step& s, NativeFrame& frame) { NativeCodeOf(s.d)(&frame); }
+
+/// SIMD exceptions the instruction raises, masked or not, found by running it with all masked. Underflow is looked for
+/// with `flush` as FZ: an unmasked underflow is raised for exact tiny results too, a masked one only with FZ set.
+uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, bool flush) {
+  alignas(64) std::array<uint8_t, sizeof s.state().fxsave> image = s.state().fxsave;
+  uint8_t operand[kBounceBytes];
+  std::memcpy(operand, memory.Buffer(), sizeof operand);
+  uint32_t control;
+  std::memcpy(&control, &image[fxsave::kMxcsr], sizeof control);
+  control = (control | mxcsr::kMasks) & ~(mxcsr::kFlags | mxcsr::kFlushToZero);
+  if (flush) control |= mxcsr::kFlushToZero;
+  std::memcpy(&image[fxsave::kMxcsr], &control, sizeof control);
+  NativeFrame frame = MakeFrame(s, memory);
+  frame.fpu = image.data();
+  Run(s, frame);
+  std::memcpy(&control, &image[fxsave::kMxcsr], sizeof control);
+  std::memcpy(memory.Buffer(), operand, sizeof operand);
+  return control & mxcsr::kFlags;
+}
+
+/// Throws #XM (or #UD without CR4.OSXMMEXCPT) when the instruction would raise an unmasked SIMD exception, with the
+/// MXCSR flags set and everything else as before. So the real run cannot trap on the host.
+void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
+  CpuState& state = s.state();
+  const uint32_t control = LoadFx<uint32_t>(state, fxsave::kMxcsr);
+  const uint32_t unmasked = ~(control >> mxcsr::kMaskShift) & mxcsr::kFlags;
+  if (unmasked == 0) return;
+  uint32_t raised = ProbeSimdExceptions(s, memory, false);
+  if (unmasked & mxcsr::kUnderflow) {
+    raised = (raised & ~mxcsr::kUnderflow) | (ProbeSimdExceptions(s, memory, true) & mxcsr::kUnderflow);
+  }
+  if (!(raised & unmasked)) return;
+  if (raised & unmasked & mxcsr::kPreComputation) raised &= mxcsr::kPreComputation;
+  StoreFx(state, fxsave::kMxcsr, control | raised);
+  ThrowFault(state.cr4 & cr4::kOsxmmexcpt ? Vector::kSimdFloatingPoint : Vector::kInvalidOpcode);
+}
+
+/// Puts the guest's own instruction and data pointers into the image, where the host has left its own.
+void SetX87Pointers(Step& s, MemoryOperand& memory, X87Pointers pointers) {
+  switch (s.d.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FNINIT: pointers = {}; break;
+    case ZYDIS_MNEMONIC_FNSAVE:
+      WriteEnvironmentPointers(s, memory.Buffer(), pointers);
+      pointers = {};
+      break;
+    case ZYDIS_MNEMONIC_FNSTENV: WriteEnvironmentPointers(s, memory.Buffer(), pointers); break;
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FRSTOR: pointers = ReadEnvironmentPointers(s, memory.Buffer()); break;
+    case ZYDIS_MNEMONIC_FNCLEX:
+    case ZYDIS_MNEMONIC_FNSTSW:
+    case ZYDIS_MNEMONIC_FNSTCW:
+    case ZYDIS_MNEMONIC_FLDCW: break;
+    default:
+      if (s.d.fpu != FpuUse::kX87Waiting) break;
+      pointers.fop = static_cast<uint16_t>((s.d.insn.opcode & 7) << 8 | s.d.bytes[s.d.insn.raw.modrm.offset]);
+      pointers.fip = s.checkpoint.eip;
+      pointers.fcs = s.state().Segment(Seg::kCs).selector;
+      if (memory.Present()) {
+        pointers.fdp = memory.Offset();
+        pointers.fds = s.state().Segment(memory.Segment()).selector;
+      }
+      break;
+  }
+  StorePointers(s.state(), pointers);
+}
+
+/// An x87 store that raises an unmasked invalid, overflow or underflow exception leaves its destination alone.
+bool X87StoreSuppressed(const Step& s) {
+  const bool x87 = s.d.fpu == FpuUse::kX87Waiting;
+  return x87 && (PendingX87(s.state()) & (x87::kInvalid | x87::kOverflow | x87::kUnderflow));
+}
+
+bool FitsSigned(int64_t value, unsigned bits) {
+  const int64_t limit = int64_t{1} << (bits - 1);
+  return value >= -limit && value < limit;
+}
+
+/// The quotient of DIV or IDIV doesn't exist or doesn't fit.
+bool DivideError(const CpuState& state, uint32_t divisor, unsigned bytes, bool is_signed) {
+  const unsigned bits = 8 * bytes;
+  if (divisor == 0) return true;
+  uint64_t dividend = bytes == 1 ? ReadLow(state, kEax, 2)
+                                 : uint64_t{ReadLow(state, kEdx, bytes)} << bits | ReadLow(state, kEax, bytes);
+  if (!is_signed) return dividend / divisor >> bits != 0;
+  const unsigned spare = 64 - 2 * bits;
+  const int64_t numerator = static_cast<int64_t>(dividend << spare) >> spare;
+  const int64_t denominator = static_cast<int64_t>(uint64_t{divisor} << (64 - bits)) >> (64 - bits);
+  if (denominator == -1) return numerator == INT64_MIN || !FitsSigned(-numerator, bits);
+  return !FitsSigned(numerator / denominator, bits);
+}
+
+void ExecuteOn(Step& s, MemoryOperand& memory) {
+  CpuState& state = s.state();
+  const bool simd = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx;
+  const bool fpu = s.d.fpu != FpuUse::kNone;
+  if (simd) CheckSimdExceptions(s, memory);
+  const X87Pointers pointers = fpu ? LoadPointers(state) : X87Pointers{};
+  NativeFrame frame = MakeFrame(s, memory);
+  Run(s, frame);
+  if (fpu) SetX87Pointers(s, memory, pointers);
+  if (!X87StoreSuppressed(s)) memory.WriteBack();
+  std::memcpy(state.gpr.data(), frame.gpr, sizeof frame.gpr);
+  state.eflags = (state.eflags & ~kArithmeticFlags) | (static_cast<uint32_t>(frame.flags) & kArithmeticFlags);
+}
+
+}  // namespace
+
+void ExecuteNative(Step& s) {
+  MemoryOperand memory(s);
+  ExecuteOn(s, memory);
+}
+
+void ExecuteDivide(Step& s) {
+  MemoryOperand memory(s);
+  const Operand& op = s.d.Op(0);
+  const unsigned bytes = op.size / 8u;
+  uint32_t divisor = 0;
+  if (memory.Present()) {
+    std::memcpy(&divisor, memory.Buffer(), bytes);
+  } else {
+    divisor = ReadGpr(s.state(), op.reg.value);
+  }
+  if (DivideError(s.state(), divisor, bytes, s.d.insn.mnemonic == ZYDIS_MNEMONIC_IDIV)) {
+    ThrowFault(Vector::kDivideError);
+  }
+  ExecuteOn(s, memory);
+}
+
+}  // namespace ring3

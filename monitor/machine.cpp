@@ -1,0 +1,258 @@
+#include "monitor/machine.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+#include "monitor/boot/loader.h"
+#include "monitor/crash_report.h"
+#include "monitor/demo/demo_image.h"
+#include "monitor/statistics.h"
+
+namespace ring3 {
+namespace {
+
+FILE* OpenReport(const std::string& path) {
+  if (path.empty()) return nullptr;
+  if (path == "-") return stderr;
+  FILE* file = std::fopen(path.c_str(), "w");
+  if (!file) throw UsageError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+  return file;
+}
+
+void CloseReport(FILE* file) {
+  if (file && file != stderr) std::fclose(file);
+}
+
+int OpenSerial(const std::string& serial) {
+  if (serial == "none") return -1;
+  if (!serial.starts_with("file:")) return STDOUT_FILENO;
+  const std::string path = serial.substr(5);
+  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) throw UsageError(fmt::format("cannot write serial output to {}: {}", path, std::strerror(errno)));
+  return fd;
+}
+
+TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
+  return {.cache_bytes = options.cache_bytes,
+          .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
+          .link_blocks = options.link_blocks,
+          .count_executions = !options.stats_file.empty(),
+          .dump = dump};
+}
+
+const CpuModel& ModelOf(const Options& options) {
+  return options.cpu_model.empty() ? CpuModels().front() : FindCpuModel(options.cpu_model);
+}
+
+}  // namespace
+
+Machine::Machine(const Options& options)
+    : options_(options),
+      serial_fd_(OpenSerial(options.serial)),
+      dump_(OpenReport(options.dump_file)),
+      physical_(options.memory_bytes),
+      mmu_(physical_),
+      linear_(physical_),
+      board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
+      vcpu_{.run = {}, .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = board_.Ports()}},
+      translator_(physical_, mmu_, MakeTranslatorOptions(options, dump_)),
+      trace_(options.trace_exits_file),
+      engine_(vcpu_, mmu_, translator_, trace_),
+      signals_(vcpu_, mmu_, translator_, ReportCrash) {
+  ready_ = true;
+  SetCrashTrace(&trace_);
+  LoadKernel();
+  sigevent event = {};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = kKickSignal;
+  event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+  if (timer_create(CLOCK_MONOTONIC, &event, &host_timer_) != 0) {
+    throw std::system_error(errno, std::generic_category(), "timer_create");
+  }
+}
+
+Machine::~Machine() {
+  timer_delete(host_timer_);
+  SetCrashTrace(nullptr);
+  input_.reset();
+  CloseReport(dump_);
+  if (serial_fd_ > STDERR_FILENO) close(serial_fd_);
+  if (demo_fd_ >= 0) close(demo_fd_);
+}
+
+BoardOptions Machine::MakeBoardOptions() {
+  BoardOptions board;
+  board.ram_bytes = options_.memory_bytes;
+  if (serial_fd_ >= 0) {
+    board.serial = [this](std::span<const uint8_t> bytes) { WriteFully(serial_fd_, bytes); };
+  }
+  board.debug_console = [](std::span<const uint8_t> bytes) { WriteFully(STDERR_FILENO, bytes); };
+  if (options_.debug_exit_port) board.debug_exit = {*options_.debug_exit_port, options_.debug_exit_port_count};
+  if (options_.command == Command::kDemo) board.debug_exit = {0xF4, 4};
+  return board;
+}
+
+BoardEvents Machine::MakeBoardEvents() {
+  BoardEvents events;
+  events.a20 = [this](bool enabled) {
+    if (!ready_ || vcpu_.cpu.a20_enabled == enabled) return;
+    vcpu_.cpu.a20_enabled = enabled;
+    vcpu_.cpu.PagingChanged();
+  };
+  events.reset = [this] { request_ = Request::kReset, Kick(); };
+  events.power_off = [this] { Stop(exit_code::kSuccess); };
+  events.debug_exit = [this](int code) { Stop(code); };
+  events.interrupt_changed = [this] {
+    if (ready_) engine_.SetInterruptWaiting(board_.Pics().HasInterrupt());
+  };
+  return events;
+}
+
+void Machine::LoadKernel() {
+  CpuState& state = vcpu_.cpu.state;
+  state.Reset();
+  BootOptions boot{.kernel = options_.kernel, .initrd = options_.initrd, .command_line = options_.append};
+  if (options_.command == Command::kDemo) {
+    if (demo_fd_ < 0) {
+      demo_fd_ = memfd_create("ring3-demo", MFD_CLOEXEC);
+      if (demo_fd_ < 0 || !WriteFully(demo_fd_, DemoKernelImage())) throw UsageError("cannot hold the demo guest in memory");
+    }
+    boot.kernel = fmt::format("/proc/self/fd/{}", demo_fd_);
+  }
+  LoadGuest(boot, physical_, state);
+  vcpu_.cpu.PagingChanged();
+}
+
+void Machine::ResetMachine() {
+  request_ = Request::kNone;
+  board_.FlushOutput();
+  if (options_.no_reboot) {
+    Stop(exit_code::kSuccess);
+    return;
+  }
+  board_.Reset();
+  LoadKernel();
+}
+
+void Machine::Stop(int code) {
+  request_ = Request::kStop;
+  exit_code_ = code;
+  Kick();
+}
+
+int Machine::Run() {
+  start_ns_ = clock_.NowNs();
+  if (options_.serial == "stdio" || options_.serial == "mon:stdio") {
+    terminal_ = std::make_unique<RawTerminal>();
+    const pthread_t vcpu_thread = pthread_self();
+    input_ = std::make_unique<ConsoleInput>(
+        STDIN_FILENO, ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); }});
+    board_.Serial().OnReceiveReady([this] { FeedSerial(); });
+  }
+  engine_.OnStep([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
+  engine_.SetFpuErrorLine([](void* board) { static_cast<Board*>(board)->Pics().SetIrq(layout::kFpuIrq, true); }, &board_);
+  if (options_.max_seconds > 0) {
+    time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
+    time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
+  }
+  try {
+    RunLoop();
+  } catch (const TripleFault&) {
+    board_.FlushOutput();
+    RawTerminal::Restore();
+    PrintGuestReport(stderr, "triple fault: the guest's processor shut down", vcpu_, translator_, trace_);
+    exit_code_ = exit_code::kInternal;
+  }
+  board_.FlushOutput();
+  return exit_code_;
+}
+
+void Machine::RunLoop() {
+  HandleAttention();
+  while (request_ != Request::kStop) {
+    switch (engine_.Run()) {
+      case EngineStop::kInterruptible: DeliverInterrupt(); break;
+      case EngineStop::kHalted:
+        if (board_.Pics().HasInterrupt() && (vcpu_.cpu.state.eflags & eflags::kIf)) {
+          DeliverInterrupt();
+        } else {
+          Sleep();
+        }
+        break;
+      case EngineStop::kAttention: HandleAttention(); break;
+    }
+  }
+}
+
+void Machine::DeliverInterrupt() { engine_.DeliverInterrupt(board_.Pics().Acknowledge()); }
+
+void Machine::HandleAttention() {
+  vcpu_.run.kick = 0;
+  if (input_) {
+    ConsoleInput::Batch batch = input_->Take();
+    serial_queue_.insert(serial_queue_.end(), batch.bytes.begin(), batch.bytes.end());
+    if (batch.send_break) board_.Serial().ReceiveBreak();
+    if (batch.quit) Stop(exit_code::kSuccess);
+    FeedSerial();
+  }
+  board_.RunTimers();
+  if (request_ == Request::kReset) ResetMachine();
+  ArmTimer();
+}
+
+void Machine::FeedSerial() {
+  while (!serial_queue_.empty() && board_.Serial().CanReceive()) {
+    board_.Serial().Receive(serial_queue_.front());
+    serial_queue_.pop_front();
+  }
+}
+
+/// Keeps the host timer at the board's next deadline, so that the kick comes in time.
+void Machine::ArmTimer() {
+  const std::optional<uint64_t> deadline = board_.NextDeadline();
+  if (deadline == armed_deadline_) return;
+  armed_deadline_ = deadline;
+  itimerspec at = {};
+  if (deadline) {
+    at.it_value.tv_sec = static_cast<time_t>(*deadline / kNanosecondsPerSecond);
+    at.it_value.tv_nsec = static_cast<long>(*deadline % kNanosecondsPerSecond);
+  }
+  timer_settime(host_timer_, TIMER_ABSTIME, &at, nullptr);
+}
+
+/// A port access may have moved the next deadline.
+void Machine::NoticeDeadline() {
+  if (board_.NextDeadline() != armed_deadline_) Kick();
+}
+
+/// HLT: waits for the next timer or input.
+void Machine::Sleep() {
+  board_.FlushOutput();
+  ArmTimer();
+  sigset_t kick, before;
+  sigemptyset(&kick);
+  sigaddset(&kick, kKickSignal);
+  pthread_sigmask(SIG_BLOCK, &kick, &before);
+  if (!vcpu_.run.kick) ppoll(nullptr, 0, nullptr, &before);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  HandleAttention();
+}
+
+void Machine::WriteStats() const {
+  if (options_.stats_file.empty()) return;
+  FILE* out = OpenReport(options_.stats_file);
+  const double seconds = static_cast<double>(HostClock().NowNs() - start_ns_) / 1e9;
+  WriteStatistics(out, {seconds, translator_.Stats(), engine_.Stats(), signals_.Stats(), mmu_.Stats(),
+                        translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
+  CloseReport(out);
+}
+
+}  // namespace ring3

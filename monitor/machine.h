@@ -1,0 +1,73 @@
+// One virtual machine: memory, processor, board and engine, and the loop that joins them.
+#pragma once
+
+#include <csignal>
+#include <ctime>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "devices/board.h"
+#include "monitor/bt_engine.h"
+#include "monitor/exit_trace.h"
+#include "monitor/host_signals.h"
+#include "monitor/options.h"
+#include "monitor/terminal.h"
+
+namespace ring3 {
+
+class Machine {
+ public:
+  /// Builds the machine and loads the guest. Throws UsageError.
+  explicit Machine(const Options& options);
+  ~Machine();
+  Machine(const Machine&) = delete;
+
+  /// Runs until the guest or the user ends it. Returns the program's exit code.
+  int Run();
+  void WriteStats() const;
+
+ private:
+  enum class Request : uint8_t { kNone, kReset, kStop };
+
+  BoardOptions MakeBoardOptions();
+  BoardEvents MakeBoardEvents();
+  void LoadKernel();
+  void ResetMachine();
+  void RunLoop();
+  void HandleAttention();
+  void DeliverInterrupt();
+  void FeedSerial();
+  void Sleep();
+  void ArmTimer();
+  void NoticeDeadline();
+  void Stop(int code);
+  void Kick() { vcpu_.run.kick = 1; }
+
+  Options options_;
+  bool ready_ = false;  // constructed: the board's events may reach the rest
+  HostClock clock_;
+  int serial_fd_ = -1;
+  int demo_fd_ = -1;
+  FILE* dump_ = nullptr;
+  PhysicalMemory physical_;
+  ShadowMmu mmu_;
+  LinearMemory linear_;
+  Board board_;
+  Vcpu vcpu_;
+  Translator translator_;
+  ExitTrace trace_;
+  BtEngine engine_;
+  HostSignals signals_;
+  std::unique_ptr<RawTerminal> terminal_;
+  std::unique_ptr<ConsoleInput> input_;
+  std::deque<uint8_t> serial_queue_;
+  std::optional<Timer> time_limit_;
+  timer_t host_timer_;
+  std::optional<uint64_t> armed_deadline_;
+  Request request_ = Request::kNone;
+  int exit_code_ = 0;
+  uint64_t start_ns_ = 0;
+};
+
+}  // namespace ring3

@@ -1,0 +1,164 @@
+#include "monitor/options.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "monitor/cpu/cpu_model.h"
+#include "monitor/cpu/fault.h"
+
+#ifndef RING3_VERSION
+#error "the build names the version"
+#endif
+
+namespace ring3 {
+namespace {
+
+constexpr const char* kFooter = R"(
+Guests are unmodified 32-bit x86 kernels: Linux bzImage or Multiboot 1. On the terminal, Ctrl-A x quits,
+Ctrl-A h lists the other keys; everything else, Ctrl-C too, goes to the guest.
+
+  ring3 run --kernel vmlinuz --initrd initramfs.cpio.gz --append "console=ttyS0"
+  ring3 demo                          what the built-in guest can tell about its hardware
+
+QEMU's spellings work too: -kernel -initrd -append -m -cpu -nographic -no-reboot -serial
+-device isa-debug-exit,iobase=0xf4,iosize=4
+
+Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest wrote v to isa-debug-exit,
+2 usage or host trouble, 3 triple fault or internal error, 124 --max-seconds passed.)";
+
+/// QEMU spells long options with one dash.
+std::vector<std::string> Normalise(int argc, const char* const* argv) {
+  static const std::set<std::string> kLong = {"kernel", "initrd", "append", "nographic", "no-reboot", "serial", "device",
+                                              "cpu",    "memory", "help",   "version",   "machine",   "display"};
+  std::vector<std::string> out;
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (word.size() > 2 && word[0] == '-' && word[1] != '-' && kLong.contains(word.substr(1))) word.insert(0, "-");
+    out.push_back(word);
+  }
+  static const std::set<std::string> kCommands = {"run", "demo"};
+  const bool for_program = out.empty() || out[0] == "--help" || out[0] == "-h" || out[0] == "--version";
+  if (!for_program && !kCommands.contains(out[0]) && out[0].starts_with('-')) out.insert(out.begin(), "run");
+  return out;
+}
+
+uint32_t ParseNumber(const std::string& text, const std::string& what) {
+  char* end = nullptr;
+  unsigned long value = std::strtoul(text.c_str(), &end, 0);
+  if (text.empty() || *end || value > 0xFFFF) throw UsageError(fmt::format("{}: '{}' is not a port number", what, text));
+  return static_cast<uint32_t>(value);
+}
+
+/// -device isa-debug-exit,iobase=0xf4,iosize=4
+void ParseDevice(const std::string& text, Options& options) {
+  std::map<std::string, std::string> properties;
+  std::string name = text.substr(0, text.find(','));
+  for (size_t at = text.find(','); at != std::string::npos;) {
+    size_t next = text.find(',', at + 1);
+    std::string item = text.substr(at + 1, next == std::string::npos ? next : next - at - 1);
+    size_t equals = item.find('=');
+    properties[item.substr(0, equals)] = equals == std::string::npos ? "" : item.substr(equals + 1);
+    at = next;
+  }
+  if (name != "isa-debug-exit") throw UsageError(fmt::format("-device {}: ring3 has no such device", name));
+  options.debug_exit_port = 0x501;
+  options.debug_exit_port_count = 2;
+  for (const auto& [key, value] : properties) {
+    if (key == "iobase") {
+      options.debug_exit_port = static_cast<uint16_t>(ParseNumber(value, "isa-debug-exit iobase"));
+    } else if (key == "iosize") {
+      options.debug_exit_port_count = ParseNumber(value, "isa-debug-exit iosize");
+    } else {
+      throw UsageError(fmt::format("isa-debug-exit has no property '{}' (iobase, iosize)", key));
+    }
+  }
+}
+
+struct RawOptions {
+  std::string memory = "256M", cache = "32M";
+  std::vector<std::string> devices;
+  bool nographic = false;
+  std::string machine, display;
+};
+
+void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
+  app.add_option("-m,--memory", raw.memory, "guest RAM: 64M, 1G (a plain number means MiB)");
+  app.add_option("--serial", options.serial, "where COM1 goes: stdio, file:F or none")->capture_default_str();
+  app.add_option("--cpu", options.cpu_model, "CPU model that CPUID shows");
+  app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
+  app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
+  app.add_option("--dump", options.dump_file, "write every translated block, guest and host code, to this file (- for stderr)");
+  app.add_option("--trace-exits", options.trace_exits_file, "write every exit from translated code to this file");
+  app.add_option("--tc-size", raw.cache, "size of the translation cache")->capture_default_str();
+  app.add_option("--max-seconds", options.max_seconds, "end after this time with exit code 124");
+  app.add_flag("--one-instruction-blocks", options.single_instruction_blocks, "translate one instruction at a time (debugging)");
+  app.add_flag("!--no-link", options.link_blocks, "return to the monitor after every block (debugging)");
+  app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
+  app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
+  app.add_option("--display", raw.display, "only 'none'")->group("");
+  app.add_option("-M,--machine", raw.machine, "only 'pc'")->group("");
+}
+
+void Check(Options& options, const RawOptions& raw) {
+  options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
+  options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
+  for (const std::string& device : raw.devices) ParseDevice(device, options);
+  if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
+      !(options.serial.starts_with("file:") && options.serial.size() > 5)) {
+    throw UsageError(fmt::format("--serial {}: say stdio, file:F or none", options.serial));
+  }
+  if (!raw.machine.empty() && raw.machine != "pc") throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
+  if (!raw.display.empty() && raw.display != "none") throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
+  if (options.max_seconds < 0) throw UsageError("--max-seconds wants a positive number");
+  FindCpuModel(options.cpu_model.empty() ? CpuModels().front().name : options.cpu_model);
+}
+
+}  // namespace
+
+uint64_t ParseSize(const std::string& text, uint64_t default_unit, const std::string& what) {
+  char* end = nullptr;
+  const unsigned long long number = std::strtoull(text.c_str(), &end, 10);
+  uint64_t unit = default_unit;
+  const std::string suffix = end;
+  if (suffix == "K" || suffix == "k") unit = 1u << 10;
+  else if (suffix == "M" || suffix == "m") unit = 1u << 20;
+  else if (suffix == "G" || suffix == "g") unit = 1u << 30;
+  else if (!suffix.empty() || end == text.c_str()) throw UsageError(fmt::format("{}: '{}' is not a size like 256M", what, text));
+  if (text[0] == '-' || number > (1ull << 42) / unit) throw UsageError(fmt::format("{}: {} is out of range", what, text));
+  return number * unit;
+}
+
+Options ParseOptions(int argc, const char* const* argv) {
+  Options options;
+  RawOptions raw;
+  CLI::App app{"ring3 runs unmodified 32-bit x86 guests by binary translation, without VT-x or privilege.", "ring3"};
+  app.footer(kFooter);
+  app.set_version_flag("--version", "ring3 " RING3_VERSION);
+  app.require_subcommand(1);
+  CLI::App* run = app.add_subcommand("run", "boot a kernel");
+  run->add_option("--kernel", options.kernel, "Linux bzImage or Multiboot 1 kernel")->required();
+  run->add_option("--initrd", options.initrd, "initial RAM disk, or Multiboot modules: \"F arguments,F arguments\"");
+  run->add_option("--append", options.append, "kernel command line");
+  AddMachineOptions(*run, options, raw);
+  CLI::App* demo = app.add_subcommand("demo", "boot the built-in guest");
+  demo->add_option("--append", options.append, "words for the guest: checks=quick, e9");
+  AddMachineOptions(*demo, options, raw);
+  try {
+    std::vector<std::string> words = Normalise(argc, argv);
+    std::reverse(words.begin(), words.end());
+    app.parse(words);
+  } catch (const CLI::Success& done) {
+    std::exit(app.exit(done));
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(fmt::format("{} (ring3 --help lists the options)", error.what()));
+  }
+  options.command = demo->parsed() ? Command::kDemo : Command::kRun;
+  Check(options, raw);
+  return options;
+}
+
+}  // namespace ring3

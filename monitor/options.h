@@ -1,0 +1,43 @@
+// The command line.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ring3 {
+
+enum class Command : uint8_t { kRun, kDemo };
+
+/// Exit codes of the program.
+namespace exit_code {
+inline constexpr int kSuccess = 0;        // the guest powered off, or rebooted under --no-reboot
+inline constexpr int kUsage = 2;          // bad input or a host that cannot run us
+inline constexpr int kInternal = 3;       // triple fault or internal error
+inline constexpr int kTimeLimit = 124;    // --max-seconds
+}  // namespace exit_code
+
+struct Options {
+  Command command = Command::kRun;
+  std::string kernel, initrd, append;
+  uint64_t memory_bytes = 256u << 20;
+  std::string serial = "stdio";  // stdio, file:F or none
+  std::string cpu_model;         // empty: the default
+  bool no_reboot = false;
+  std::string stats_file, trace_exits_file, dump_file;  // empty: off
+  uint64_t cache_bytes = 32u << 20;
+  double max_seconds = 0;        // 0: no limit
+  bool single_instruction_blocks = false;
+  bool link_blocks = true;
+  std::optional<uint16_t> debug_exit_port;
+  unsigned debug_exit_port_count = 4;
+};
+
+/// Parses argv, QEMU's short spellings included. Throws UsageError. Prints and exits for --help and --version.
+Options ParseOptions(int argc, const char* const* argv);
+
+/// "256M", "1G", "64K", "1048576": bytes; without a suffix, `default_unit` bytes each. Throws UsageError naming `what`.
+uint64_t ParseSize(const std::string& text, uint64_t default_unit, const std::string& what);
+
+}  // namespace ring3

@@ -1,0 +1,14 @@
+find_package(CLI11 REQUIRED)
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
+
+add_library(ring3_machine STATIC bt_engine.cpp crash_report.cpp exit_trace.cpp host_check.cpp host_signals.cpp machine.cpp
+                                 options.cpp statistics.cpp terminal.cpp)
+target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")
+target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices
+                                           fmt::fmt Threads::Threads
+                                    PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::LIBUNWIND)
+
+add_executable(ring3 main.cpp)
+target_link_libraries(ring3 PRIVATE ring3_machine)

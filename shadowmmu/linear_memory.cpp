@@ -1,0 +1,134 @@
+#include "shadowmmu/linear_memory.h"
+
+#include <algorithm>
+
+#include "monitor/cpu/fault.h"
+#include "shadowmmu/paging_entry.h"
+
+namespace ring3 {
+namespace {
+
+size_t BytesOnPage(GuestLinear address, size_t bytes) {
+  return std::min<size_t>(bytes, kPageSize - address.PageOffset());
+}
+
+}  // namespace
+
+LinearMemory::LinearMemory(PhysicalMemory& physical) : physical_(physical) { physical_.AddKindListener(this); }
+
+LinearMemory::~LinearMemory() { physical_.RemoveKindListener(this); }
+
+void LinearMemory::SetPaging(const PagingState& paging) {
+  paging_ = paging;
+  Flush();
+}
+
+void LinearMemory::InvalidatePage(GuestLinear address) {
+  // INVLPG drops a large page whole, and its parts may sit anywhere in the TLB.
+  if (large_[address.value >> kLargeShift]) return Flush();
+  for (const bool user : {false, true}) Slot(address, user).tags = {};
+}
+
+void LinearMemory::Flush() {
+  large_.reset();
+  if (generation_++ < kLastGeneration) return;
+  generation_ = 1;
+  for (auto& half : tlb_) half.fill(Entry{});
+}
+
+void LinearMemory::KindChanged(GuestPhysical, uint64_t) { Flush(); }
+
+const LinearMemory::Entry& LinearMemory::Refill(Entry& entry, GuestLinear address, Access access) {
+  const WalkResult walk = Walk(physical_, paging_, address, access);
+  if (!walk.ok) throw GuestFault{Vector::kPageFault, walk.error_code, address.value};
+  const Translation& t = walk.translation;
+  const PageKind kind = physical_.KindOf(t.page);
+  const bool may_write = t.writable || (!access.user && !WriteProtectOn(paging_));
+  const uint32_t tag = Tag(address);
+  entry.tags[static_cast<unsigned>(AccessType::kRead)] = tag;
+  entry.tags[static_cast<unsigned>(AccessType::kWrite)] = may_write && t.dirty ? tag : 0;
+  entry.tags[static_cast<unsigned>(AccessType::kFetch)] = t.executable ? tag : 0;
+  entry.ram = kind == PageKind::kRam;
+  entry.host = kind == PageKind::kMmio ? nullptr : physical_.Flat(t.page);
+  entry.page = t.page;
+  if (PagingOn(paging_) && t.page_bytes != kPageSize) large_.set(address.value >> kLargeShift);
+  return entry;
+}
+
+void LinearMemory::CheckPages(GuestLinear address, size_t bytes, Access access) {
+  while (bytes > 0) {
+    Lookup(address, access);
+    const size_t step = BytesOnPage(address, bytes);
+    address = address + static_cast<uint32_t>(step);
+    bytes -= step;
+  }
+}
+
+void LinearMemory::CheckWritable(GuestLinear address, uint32_t bytes, bool user) {
+  CheckPages(address, bytes, {AccessType::kWrite, user});
+}
+
+void LinearMemory::ReadBytes(GuestLinear address, std::span<uint8_t> out, Access access) {
+  const uint8_t* host = ReadHit(address, out.size(), access);
+  if (!host) return ReadSlow(address, out, access);
+  switch (out.size()) {
+    case 1:
+      std::memcpy(out.data(), host, 1);
+      break;
+    case 2:
+      std::memcpy(out.data(), host, 2);
+      break;
+    case 4:
+      std::memcpy(out.data(), host, 4);
+      break;
+    case 8:
+      std::memcpy(out.data(), host, 8);
+      break;
+    default:
+      std::memcpy(out.data(), host, out.size());
+  }
+}
+
+void LinearMemory::WriteBytes(GuestLinear address, std::span<const uint8_t> data, Access access) {
+  uint8_t* host = WriteHit(address, data.size(), access);
+  if (!host) return WriteSlow(address, data, access);
+  switch (data.size()) {
+    case 1:
+      std::memcpy(host, data.data(), 1);
+      break;
+    case 2:
+      std::memcpy(host, data.data(), 2);
+      break;
+    case 4:
+      std::memcpy(host, data.data(), 4);
+      break;
+    case 8:
+      std::memcpy(host, data.data(), 8);
+      break;
+    default:
+      std::memcpy(host, data.data(), data.size());
+  }
+}
+
+void LinearMemory::ReadSlow(GuestLinear address, std::span<uint8_t> out, Access access) {
+  CheckPages(address, out.size(), access);
+  while (!out.empty()) {
+    const size_t bytes = BytesOnPage(address, out.size());
+    physical_.Read(Translate(address, access), out.first(bytes));
+    out = out.subspan(bytes);
+    address = address + static_cast<uint32_t>(bytes);
+  }
+}
+
+void LinearMemory::WriteSlow(GuestLinear address, std::span<const uint8_t> data, Access access) {
+  access.type = AccessType::kWrite;
+  CheckPages(address, data.size(), access);
+  while (!data.empty()) {
+    const size_t bytes = BytesOnPage(address, data.size());
+    physical_.Write(Translate(address, access), data.first(bytes));
+    data = data.subspan(bytes);
+    address = address + static_cast<uint32_t>(bytes);
+  }
+}
+
+}  // namespace ring3

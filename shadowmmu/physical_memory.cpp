@@ -1,0 +1,202 @@
+#include "shadowmmu/physical_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+
+#include "monitor/cpu/fault.h"
+
+namespace ring3 {
+namespace {
+
+/// Host huge pages need the flat view and the memfd's offsets to agree modulo this.
+constexpr uint64_t kHugePage = 2u << 20;
+constexpr uint64_t kVgaFirst = 0xA0000, kVgaEnd = 0xC0000;
+constexpr unsigned kLargestMmioAccess = 8;
+
+[[noreturn]] void ThrowHostError(const std::string& what) {
+  throw UsageError("cannot " + what + " for guest RAM: " + std::strerror(errno));
+}
+
+void CheckSize(uint64_t bytes) {
+  if (bytes >= PhysicalMemory::kMinRam && bytes <= PhysicalMemory::kMaxRam && bytes % kPageSize == 0) return;
+  throw UsageError("guest RAM of " + std::to_string(bytes) + " bytes is not possible: allowed are " +
+                   std::to_string(PhysicalMemory::kMinRam >> 20) + " MiB to " +
+                   std::to_string(PhysicalMemory::kMaxRam >> 20) + " MiB in whole 4 KiB pages");
+}
+
+/// Copies of the sizes that instructions access become one load and one store.
+void Copy(void* to, const void* from, size_t bytes) {
+  switch (bytes) {
+    case 1:
+      std::memcpy(to, from, 1);
+      break;
+    case 2:
+      std::memcpy(to, from, 2);
+      break;
+    case 4:
+      std::memcpy(to, from, 4);
+      break;
+    case 8:
+      std::memcpy(to, from, 8);
+      break;
+    default:
+      std::memcpy(to, from, bytes);
+  }
+}
+
+size_t BytesOnPage(GuestPhysical address, size_t bytes) {
+  return std::min<size_t>(bytes, kPageSize - address.PageOffset());
+}
+
+uint64_t ReservationBytes(uint64_t ram_bytes) { return ram_bytes + 2 * kHugePage; }
+
+}  // namespace
+
+PhysicalMemory::PhysicalMemory(uint64_t ram_bytes) : ram_bytes_(ram_bytes) {
+  CheckSize(ram_bytes);
+  memfd_ = memfd_create("ring3-ram", MFD_CLOEXEC);
+  if (memfd_ < 0) ThrowHostError("create a memory file");
+  if (ftruncate(memfd_, static_cast<off_t>(ram_bytes)) != 0) {
+    close(memfd_);
+    ThrowHostError("size the memory file");
+  }
+  void* reservation =
+      mmap(nullptr, ReservationBytes(ram_bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reservation == MAP_FAILED) {
+    close(memfd_);
+    ThrowHostError("reserve address space");
+  }
+  const uint64_t aligned = (reinterpret_cast<uint64_t>(reservation) + kHugePage) & ~(kHugePage - 1);
+  void* view = mmap(reinterpret_cast<void*>(aligned), ram_bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_, 0);
+  if (view == MAP_FAILED) {
+    const int error = errno;
+    munmap(reservation, ReservationBytes(ram_bytes));
+    close(memfd_);
+    errno = error;
+    ThrowHostError("map the memory file");
+  }
+  madvise(view, ram_bytes, MADV_HUGEPAGE);  // only speed depends on it
+  reservation_ = reservation;
+  flat_ = static_cast<uint8_t*>(view);
+  kinds_.assign(ram_bytes >> kPageShift, PageKind::kRam);
+  watched_.assign(ram_bytes >> kPageShift, false);
+  std::fill(kinds_.begin() + (kVgaFirst >> kPageShift), kinds_.begin() + (kVgaEnd >> kPageShift), PageKind::kMmio);
+}
+
+PhysicalMemory::~PhysicalMemory() {
+  munmap(reservation_, ReservationBytes(ram_bytes_));
+  close(memfd_);
+}
+
+void PhysicalMemory::SetKind(GuestPhysical first, uint64_t bytes, PageKind kind) {
+  if (first.PageOffset() != 0 || bytes % kPageSize != 0 || bytes > ram_bytes_ || first.value > ram_bytes_ - bytes) {
+    throw std::out_of_range("PhysicalMemory::SetKind: not whole pages of RAM");
+  }
+  const auto begin = kinds_.begin() + static_cast<ptrdiff_t>(first.PageNumber());
+  std::fill(begin, begin + static_cast<ptrdiff_t>(bytes >> kPageShift), kind);
+  NotifyKind(first, bytes);
+}
+
+void PhysicalMemory::AttachMmio(GuestPhysical first, uint64_t bytes, MmioDevice& device) {
+  for (const MmioRange& range : mmio_) {
+    if (first.value < range.first + range.bytes && range.first < first.value + bytes) {
+      throw std::logic_error("PhysicalMemory::AttachMmio: two devices at one address");
+    }
+  }
+  mmio_.push_back({first.value, bytes, &device});
+  const uint64_t begin = first.Page().value;
+  const uint64_t end = std::min((first.value + bytes + kPageMask) & ~uint64_t{kPageMask}, ram_bytes_);
+  if (begin < end) SetKind(GuestPhysical(begin), end - begin, PageKind::kMmio);
+}
+
+void PhysicalMemory::AddKindListener(KindListener* listener) { kind_listeners_.push_back(listener); }
+
+void PhysicalMemory::RemoveKindListener(KindListener* listener) { std::erase(kind_listeners_, listener); }
+
+void PhysicalMemory::NotifyKind(GuestPhysical first, uint64_t bytes) {
+  for (KindListener* listener : kind_listeners_) listener->KindChanged(first, bytes);
+}
+
+void PhysicalMemory::Read(GuestPhysical address, std::span<uint8_t> out) {
+  while (!out.empty()) {
+    const size_t bytes = BytesOnPage(address, out.size());
+    if (KindOf(address) == PageKind::kMmio) {
+      ReadMmio(address, out.first(bytes));
+    } else {
+      Copy(out.data(), Flat(address), bytes);
+    }
+    out = out.subspan(bytes);
+    address = address + bytes;
+  }
+}
+
+void PhysicalMemory::Write(GuestPhysical address, std::span<const uint8_t> data) {
+  while (!data.empty()) {
+    const size_t bytes = BytesOnPage(address, data.size());
+    switch (KindOf(address)) {
+      case PageKind::kRam:
+        if (listener_ && IsWatched(address)) listener_->WatchedPageWritten(address, static_cast<uint32_t>(bytes));
+        Copy(Flat(address), data.data(), bytes);
+        break;
+      case PageKind::kRom:
+        break;
+      case PageKind::kMmio:
+        WriteMmio(address, data.first(bytes));
+        break;
+    }
+    data = data.subspan(bytes);
+    address = address + bytes;
+  }
+}
+
+void PhysicalMemory::SetWatched(GuestPhysical page, bool watched) {
+  if (page.value < ram_bytes_) watched_[page.PageNumber()] = watched;
+}
+
+const PhysicalMemory::MmioRange* PhysicalMemory::RangeAt(GuestPhysical address) const {
+  for (const MmioRange& range : mmio_) {
+    if (address.value - range.first < range.bytes) return &range;
+  }
+  return nullptr;
+}
+
+/// Size of the access that starts at `address`: naturally aligned, inside its device. Bytes without a device go singly,
+/// because a device may begin at the next one.
+unsigned PhysicalMemory::MmioPiece(const MmioRange* range, GuestPhysical address, size_t bytes) {
+  if (!range) return 1;
+  const uint64_t left = std::min<uint64_t>(bytes, range->bytes - (address.value - range->first));
+  const uint64_t aligned = address.value | kLargestMmioAccess;
+  return static_cast<unsigned>(std::min(aligned & -aligned, std::bit_floor(left)));
+}
+
+void PhysicalMemory::ReadMmio(GuestPhysical address, std::span<uint8_t> out) const {
+  while (!out.empty()) {
+    const MmioRange* range = RangeAt(address);
+    const unsigned size = MmioPiece(range, address, out.size());
+    const uint64_t value = range ? range->device->ReadMmio(address, size) : ~uint64_t{0};
+    std::memcpy(out.data(), &value, size);
+    out = out.subspan(size);
+    address = address + size;
+  }
+}
+
+void PhysicalMemory::WriteMmio(GuestPhysical address, std::span<const uint8_t> data) const {
+  while (!data.empty()) {
+    const MmioRange* range = RangeAt(address);
+    const unsigned size = MmioPiece(range, address, data.size());
+    uint64_t value = 0;
+    std::memcpy(&value, data.data(), size);
+    if (range) range->device->WriteMmio(address, size, value);
+    data = data.subspan(size);
+    address = address + size;
+  }
+}
+
+}  // namespace ring3

@@ -1,0 +1,143 @@
+#include <algorithm>
+
+#include "shadowmmu/shadow_mmu_impl.h"
+
+namespace ring3 {
+namespace {
+
+/// Bits that decide what an entry means for a mapping; software-available, PWT, PCD and PAT bits do not.
+constexpr uint64_t kAddressBits = 0x7FFF'FFFF'FFFF'F000;
+constexpr uint64_t kRightsBits = entry::kPresent | entry::kWritable | entry::kUser | entry::kNoExecute;
+constexpr uint64_t kTableEntryMask = kAddressBits | kRightsBits | entry::kAccessed | entry::kLarge;
+constexpr uint64_t kPageEntryMask = kAddressBits | kRightsBits | entry::kAccessed | entry::kDirty | entry::kGlobal;
+
+/// D going from 0 to 1 takes nothing away: the page is mapped read-only until a write faults.
+bool Changed(uint64_t consumed, uint64_t now, uint64_t mask) {
+  const uint64_t difference = (consumed ^ now) & mask;
+  return difference != 0 && !(difference == entry::kDirty && (now & entry::kDirty));
+}
+
+}  // namespace
+
+void ShadowMmu::Impl::DropBatch::Drop(uint32_t page) {
+  ++mmu_.stats.pages_dropped;
+  mmu_.table.Remove(window_, page);
+  if (dropped_.end != page) {
+    Notify();
+    dropped_.first = page;
+  }
+  dropped_.end = page + 1;
+  // Bridging stays inside what one page table covers, so that looking is cheaper than the call it saves.
+  const bool bridge =
+      host_.end > host_.first && page - host_.end <= Region::kPages && !mmu_.table.AnyMapped(window_, host_.end, page);
+  if (!bridge) {
+    Unmap();
+    host_.first = page;
+  }
+  host_.end = page + 1;
+}
+
+void ShadowMmu::Impl::DropBatch::Unmap() {
+  if (host_.end > host_.first) refused_ |= !mmu_.space.Unmap(window_, host_.first, host_.end - host_.first);
+  host_ = {};
+}
+
+void ShadowMmu::Impl::DropBatch::Notify() {
+  if (dropped_.end > dropped_.first && mmu_.listener) {
+    mmu_.listener->PagesDropped(window_, GuestLinear(dropped_.first << kPageShift), dropped_.end - dropped_.first);
+  }
+  dropped_ = {};
+}
+
+void ShadowMmu::Impl::DropBatch::Finish() {
+  Notify();
+  Unmap();
+  // The host had no room for the hole; a window emptied whole needs none.
+  if (refused_) mmu_.Empty(window_);
+  refused_ = false;
+}
+
+void ShadowMmu::Impl::DropPage(WindowId window, uint32_t page) { DropBatch(*this, window).Drop(page); }
+
+GuestPhysical ShadowMmu::Impl::TableOf(uint64_t pde, uint32_t region) const {
+  // A table of 1024 entries covers two regions.
+  constexpr uint64_t kHalfTable = 2048;
+  const uint64_t half = PaeOn(paging) ? 0 : (region & 1) * kHalfTable;
+  return ApplyA20(paging, EntryAddress(paging, pde, false)) + half;
+}
+
+/// Compares with the current directory; the snapshot follows a change that takes nothing away.
+bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number) const {
+  if (!PagingOn(paging)) return false;
+  GuestPhysical base;
+  uint32_t index;
+  uint64_t pde = 0;
+  if (DirectoryFor(paging, GuestLinear(number * Region::kPages << kPageShift), base, index)) {
+    pde = TableReader(memory, paging, base).Entry(index);
+  }
+  if (Changed(region.pde, pde, region.large ? kPageEntryMask | entry::kLarge : kTableEntryMask)) return true;
+  region.pde = pde;
+  return false;
+}
+
+void ShadowMmu::Impl::DropRegion(DropBatch& batch, Region& region, uint32_t number) {
+  for (uint32_t word = 0; word < region.mapped.size(); ++word) {
+    for (uint64_t bits = region.mapped[word]; bits; bits &= bits - 1) {
+      batch.Drop(number * Region::kPages + word * 64 + static_cast<uint32_t>(std::countr_zero(bits)));
+    }
+  }
+}
+
+void ShadowMmu::Impl::CompareTable(DropBatch& batch, Region& region, uint32_t number, bool with_global) {
+  const TableReader entries(memory, paging, TableOf(region.pde, number));
+  for (uint32_t word = 0; word < region.mapped.size(); ++word) {
+    const uint64_t compared = with_global ? region.mapped[word] : region.mapped[word] & ~region.global[word];
+    for (uint64_t bits = compared; bits; bits &= bits - 1) {
+      const uint32_t i = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
+      const uint64_t pte = entries.Entry(i);
+      if (Changed(region.pte[i], pte, kPageEntryMask)) {
+        batch.Drop(number * Region::kPages + i);
+      } else {
+        region.pte[i] = pte;
+      }
+    }
+  }
+}
+
+void ShadowMmu::Impl::Compare(WindowId window, bool with_global) {
+  if (!PagingOn(paging) || table.Empty(window)) return;
+  DropBatch batch(*this, window);
+  table.ForEachRegion(window, [&](uint32_t number, Region& region) {
+    if (DirectoryEntryChanged(region, number)) {
+      DropRegion(batch, region, number);
+    } else if (!region.large) {
+      CompareTable(batch, region, number, with_global);
+    }
+    if (region.mapped_pages == 0) table.Release(window, number);
+  });
+}
+
+void ShadowMmu::Impl::ComparePage(WindowId window, uint32_t page) {
+  if (!PagingOn(paging)) return;
+  // Two regions share a directory entry of the 32-bit format, and a large page has to go whole.
+  const uint32_t number = page / Region::kPages, sibling = PaeOn(paging) ? number : number ^ 1;
+  DropBatch batch(*this, window);
+  for (uint32_t n = std::min(number, sibling); n <= std::max(number, sibling); ++n) {
+    Region* region = table.Find(window, n);
+    if (!region) continue;
+    if (DirectoryEntryChanged(*region, n)) {
+      DropRegion(batch, *region, n);
+    } else if (n == number && !region->large && table.Get(window, page).Has(PageRecord::kMapped)) {
+      const uint32_t i = page % Region::kPages;
+      const uint64_t pte = TableReader(memory, paging, TableOf(region->pde, n)).Entry(i);
+      if (Changed(region->pte[i], pte, kPageEntryMask)) {
+        batch.Drop(page);
+      } else {
+        region->pte[i] = pte;
+      }
+    }
+    if (region->mapped_pages == 0) table.Release(window, n);
+  }
+}
+
+}  // namespace ring3

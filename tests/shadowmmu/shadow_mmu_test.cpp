@@ -1,0 +1,236 @@
+// Filling windows: which pages are mapped, with which rights, and what faults answer.
+#include "shadowmmu/shadow_mmu.h"
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+
+#include "monitor/cpu/fault.h"
+#include "tests/shadowmmu/shadow_machine.h"
+
+namespace ring3 {
+namespace {
+
+constexpr uint64_t kUserRw = kP | kRw | kUs, kSeen = kUserRw | kA, kWritten = kUserRw | kA | kD;
+
+TEST_CASE("A page is mapped read-only by a read, and writable by the write that sets D") {
+  for (const bool pae : {false, true}) {
+    Machine m(pae);
+    m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kUserRw);
+    for (const bool user : {false, true}) {
+      CHECK(m.Mapped(user).empty());
+      const FillResult read = m.Read(0x400123, user);
+      CHECK(read.outcome == FillOutcome::kMapped);
+      CHECK(read.linear == GuestLinear(0x400123));
+      CHECK(m.tables.Pte(m.cr3, 0x400000) == (0x200000 | kSeen));
+      CHECK(m.Mapped(user) == Run(0x400000, 0x200000, 1, false));
+      CHECK(CanRead(m.At(0x400000, user)));
+      CHECK_FALSE(CanWrite(m.At(0x400000, user)));
+      CHECK(m.Write(0x400FFF, user).outcome == FillOutcome::kMapped);
+      CHECK(m.tables.Pte(m.cr3, 0x400000) == (0x200000 | kWritten));
+      CHECK(m.Mapped(user) == Run(0x400000, 0x200000, 1, true));
+      CHECK(CanWrite(m.At(0x400FFF, user)));
+      m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kUserRw);
+      m.Invalidate(0x400000);
+      CHECK(m.Mapped(false).empty());
+      CHECK(m.Mapped(true).empty());
+    }
+    CHECK(m.mmu.Stats().dirty_upgrades == 2);
+    CHECK(m.mmu.Stats().fills == 4);
+  }
+}
+
+TEST_CASE("Neighbours are mapped with the page as long as nothing shows") {
+  Machine m;
+  for (uint32_t i = 0; i < 16; ++i) {
+    m.tables.SetPte(m.cr3, 0x400000 + i * kPageSize, (0x200000 + i * kPageSize) | kWritten);
+  }
+  m.tables.SetPte(m.cr3, 0x402000, 0x202000 | kUserRw);             // not accessed
+  m.tables.SetPte(m.cr3, 0x408000, 0x208000 | kSeen);               // not dirty: would be read-only
+  m.tables.SetPte(m.cr3, 0x40C000, 0x300000 | kWritten);            // elsewhere
+  m.tables.SetPte(m.cr3, 0x40F000, 0x20F000 | kP | kUs | kA | kD);  // not writable
+  CHECK(m.Write(0x405000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == Run(0x403000, 0x203000, 5, true));
+  CHECK(m.Read(0x40A000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Read(0x401000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Read(0x40D000, true).outcome == FillOutcome::kMapped);
+  const Pages expected = Run(0x400000, 0x200000, 2, true) + Run(0x403000, 0x203000, 5, true) +
+                         Run(0x409000, 0x209000, 3, true) + Run(0x40D000, 0x20D000, 2, true);
+  CHECK(m.Mapped(true) == expected);
+  CHECK(m.tables.Pte(m.cr3, 0x402000) == (0x202000 | kUserRw));
+  CHECK(m.tables.Pte(m.cr3, 0x408000) == (0x208000 | kSeen));
+  CHECK(m.Read(0x402000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == expected + Run(0x402000, 0x202000, 1, false));
+}
+
+TEST_CASE("Refused accesses give the guest's page fault and map nothing") {
+  Machine m;
+  m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kP | kRw);  // supervisor
+  m.tables.SetPte(m.cr3, 0x401000, 0x300000 | kP | kUs);  // read-only
+  const FillResult user = m.Read(0x400004, true);
+  CHECK(user.outcome == FillOutcome::kGuestFault);
+  CHECK(user.error_code == (pferr::kPresent | pferr::kUser));
+  CHECK(user.linear == GuestLinear(0x400004));
+  CHECK(m.Write(0x401000).error_code == (pferr::kPresent | pferr::kWrite));
+  CHECK(m.Write(0x402000, true).error_code == (pferr::kWrite | pferr::kUser));
+  CHECK(m.Read(0x900000).error_code == 0);
+  CHECK(m.Mapped(false).empty());
+  CHECK(m.Mapped(true).empty());
+  CHECK(m.tables.Pte(m.cr3, 0x400000) == (0x200000 | kP | kRw));
+
+  CHECK(m.Read(0x401000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Write(0x401000, true).outcome == FillOutcome::kGuestFault);
+  CHECK(m.Mapped(true) == Run(0x401000, 0x300000, 1, false));  // still right, so still there
+}
+
+TEST_CASE("Supervisor pages next to user pages stay out of the user window") {
+  Machine m;
+  m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kWritten);
+  m.tables.SetPte(m.cr3, 0x401000, 0x201000 | kP | kRw | kA | kD);
+  m.Read(0x400000, true);
+  m.Read(0x400000, false);
+  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, true));
+  CHECK(m.Mapped(false) == Run(0x400000, 0x200000, 2, true));
+}
+
+TEST_CASE("A large page is mapped 2 MiB at a time and follows its one D bit") {
+  for (const bool pae : {false, true}) {
+    Machine m(pae);
+    m.tables.SetPde(m.cr3, 0x800000, 0x400000 | kUserRw | kPs);
+    CHECK(m.Read(0x8FF123).outcome == FillOutcome::kMapped);
+    CHECK(m.Mapped() == Run(0x800000, 0x400000, 512, false));
+    CHECK(m.tables.Pde(m.cr3, 0x800000) == (0x400000 | kSeen | kPs));
+    CHECK(m.Write(0x801000).outcome == FillOutcome::kMapped);
+    CHECK(m.Mapped() == Run(0x800000, 0x400000, 512, true));
+    CHECK(m.tables.Pde(m.cr3, 0x800000) == (0x400000 | kWritten | kPs));
+    if (!pae) {
+      CHECK(m.Read(0xA00000).outcome == FillOutcome::kMapped);
+      CHECK(m.Mapped() == Run(0x800000, 0x400000, 1024, true));
+    }
+    m.tables.SetPde(m.cr3, 0x800000, 0);
+    m.Invalidate(0x812345);
+    CHECK(m.Mapped().empty());
+    CHECK(m.Taken() == Notices{{0, 0x800000, pae ? 512u : 1024u}});
+  }
+}
+
+TEST_CASE("With paging off windows show physical memory, holes and ROM as they are") {
+  Machine m;
+  m.memory.SetKind(GuestPhysical(0xF0000), 0x10000, PageKind::kRom);
+  m.paging = PagingState{};
+  m.mmu.SetPaging(m.paging);
+  CHECK(m.Write(0x7C00).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped() == Run(0, 0, 0xA0, true));
+  const FillResult vga = m.Write(0xB8000);
+  CHECK(vga.outcome == FillOutcome::kEmulate);
+  CHECK(vga.physical == GuestPhysical(0xB8000));
+  CHECK(m.Write(0xF0010).outcome == FillOutcome::kEmulate);
+  CHECK(m.Read(0xFFFF0).outcome == FillOutcome::kMapped);
+  CHECK(m.Write(0xFFFF0).outcome == FillOutcome::kEmulate);
+  CHECK(m.Read(0xFFFFFFF0).outcome == FillOutcome::kEmulate);
+  CHECK(m.Mapped() == Run(0, 0, 0xA0, true) + Run(0xF0000, 0xF0000, 0x10, false));
+  CHECK(m.Read(0x100000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == Run(0x100000, 0x100000, 0x100, true));
+
+  m.paging.a20_enabled = false;
+  m.mmu.SetPaging(m.paging);
+  CHECK(m.Mapped().empty());
+  CHECK(m.Read(0x100000).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped() == Run(0x100000, 0, 0xA0, true));
+}
+
+TEST_CASE("A change of a page's kind reaches its mappings") {
+  Machine m;
+  m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kWritten);
+  m.tables.SetPte(m.cr3, 0x500000, 0x200000 | kWritten);
+  m.Read(0x400000, true);
+  m.Read(0x500000, false);
+  m.Taken();
+  m.memory.SetKind(GuestPhysical(0x200000), kPageSize, PageKind::kRom);
+  CHECK(m.Taken().size() == 2);
+  CHECK(m.Mapped(true).empty());
+  CHECK(m.Mapped(false).empty());
+  CHECK(m.Write(0x400000, true).outcome == FillOutcome::kEmulate);
+  CHECK(m.Read(0x400000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, false));
+}
+
+TEST_CASE("Addresses outside a window's 4 GiB are never the guest's") {
+  Machine m;
+  m.tables.SetPte(m.cr3, 0, 0x200000 | kWritten);
+  m.tables.SetPte(m.cr3, 0xFFFFF000, 0x201000 | kWritten);
+  constexpr uint64_t kWindow = 4ull << 30;
+  for (const bool user : {false, true}) {
+    const HostAddress base = m.At(0, user);
+    CHECK(base.value % kWindow == 0);
+    CHECK(m.Read(0, user).outcome == FillOutcome::kMapped);
+    CHECK(m.Read(0xFFFFFFFF, user).outcome == FillOutcome::kMapped);
+    for (const HostAddress outside :
+         {base - 1, base + kWindow, base - ShadowMmu::kGuardBelow, base + (ShadowMmu::kGuardAbove - 1)}) {
+      CHECK(m.mmu.Owner(outside) == m.mmu.Current(user));
+      CHECK(m.mmu.HandleFault(outside, true).outcome == FillOutcome::kEmulate);
+      CHECK_FALSE(CanRead(outside));
+    }
+    CHECK(AllInaccessible(base - ShadowMmu::kGuardBelow, base));
+    CHECK(AllInaccessible(base + kWindow, base + ShadowMmu::kGuardAbove));
+    CHECK(m.Mapped(user) == Run(0, 0x200000, 1, true) + Run(0xFFFFF000, 0x201000, 1, true));
+  }
+  int local = 0;
+  const HostAddress stack(reinterpret_cast<uint64_t>(&local));
+  CHECK_FALSE(m.mmu.Owner(stack));
+  CHECK(m.mmu.HandleFault(stack, false).outcome == FillOutcome::kNotGuest);
+  CHECK(m.mmu.HandleFault(HostAddress(0), false).outcome == FillOutcome::kNotGuest);
+}
+
+TEST_CASE("Nothing of a window is executable for the host, and no window before its first fault accessible") {
+  ShadowMmuOptions options;
+  options.user_windows = 3;
+  Machine m(false, options);
+  const HostAddress first = m.mmu.Base(0) - ShadowMmu::kGuardBelow;
+  const HostAddress end = m.mmu.Base(3) + ShadowMmu::kGuardAbove;
+  CHECK(AllInaccessible(first, end));
+  CHECK(m.mmu.Owner(end - 1) == WindowId{3});
+  CHECK_FALSE(m.mmu.Owner(end));
+  CHECK_THROWS_AS(ShadowMmu(m.memory, ShadowMmuOptions{0, 60000}), UsageError);
+  CHECK_THROWS_AS(ShadowMmu(m.memory, ShadowMmuOptions{255, 60000}), UsageError);
+}
+
+ShadowMmu* faulting_mmu = nullptr;
+unsigned signals = 0;
+
+void OnSegv(int, siginfo_t* info, void* context) {
+  constexpr uint64_t kWriteFault = 2;
+  const auto* state = static_cast<const ucontext_t*>(context);
+  const bool write = state->uc_mcontext.gregs[REG_ERR] & kWriteFault;
+  const HostAddress address(reinterpret_cast<uint64_t>(info->si_addr));
+  ++signals;
+  if (faulting_mmu->HandleFault(address, write).outcome != FillOutcome::kMapped) std::abort();
+}
+
+TEST_CASE("Loads and stores through a window reach guest RAM, by way of a signal handler") {
+  Machine m;
+  m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kUserRw);
+  m.tables.SetPte(m.cr3, 0x401000, 0x300000 | kUserRw);
+  faulting_mmu = &m.mmu;
+  signals = 0;
+  struct sigaction action = {}, old;
+  action.sa_sigaction = OnSegv;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigaction(SIGSEGV, &action, &old);
+  auto* crossing = reinterpret_cast<volatile uint8_t*>(m.At(0x400FFE, true).value);
+  const uint8_t before = crossing[0];
+  for (unsigned i = 0; i < 4; ++i) crossing[i] = static_cast<uint8_t>(0xA0 + i);
+  const uint8_t after = crossing[3];
+  sigaction(SIGSEGV, &old, nullptr);
+  CHECK(before == 0);
+  CHECK(after == 0xA3);
+  CHECK(signals == 3);  // read, write to the same page, write to the next
+  CHECK(m.memory.Flat(GuestPhysical(0x200FFF))[0] == 0xA1);
+  CHECK(m.memory.Flat(GuestPhysical(0x300000))[0] == 0xA2);
+  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, true) + Run(0x401000, 0x300000, 1, true));
+}
+
+}  // namespace
+}  // namespace ring3

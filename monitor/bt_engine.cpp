@@ -33,6 +33,7 @@ EngineStop BtEngine::Run() {
       StepOne();
       continue;
     }
+    vcpu_.run.branch_table = reinterpret_cast<uint64_t>(translator_.SelectTable(mode));
     const CodeLookup found = translator_.Lookup(state.eip, mode);
     switch (found.outcome) {
       case FillOutcome::kMapped:
@@ -50,7 +51,6 @@ void BtEngine::Enter(BlockId block, BlockMode mode) {
   RunContext& run = vcpu_.run;
   run.target = translator_.EntryOf(block);
   run.window_base = mmu_.Base(mmu_.Current(mode.User())).value;
-  run.branch_table = reinterpret_cast<uint64_t>(translator_.SelectTable(mode));
   run.host_flags = state.eflags & eflags::kHostHeld;
   run.interrupt_flag = state.eflags & eflags::kIf;
   state.eflags &= kHeldInState;

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include "translator/host_registers.h"
 
@@ -70,7 +71,9 @@ void HostSignals::OnKick(int, siginfo_t*, void* context) {
 
 void HostSignals::OnStep(int signal, siginfo_t* info, void* context) {
   auto& uc = *static_cast<ucontext_t*>(context);
-  if (!g_active || !(uc.uc_mcontext.gregs[REG_EFL] & kTrapFlag)) {
+  if (!g_active) return;
+  // The step itself may have been a POPF that cleared the trap flag again, so its state proves nothing.
+  if (!std::exchange(g_active->stepping_, false)) {
     g_active->crash_(signal, info, context);
     return;
   }
@@ -126,6 +129,7 @@ void HostSignals::Divert(ucontext_t& context) {
   if (!Recover(context, busy)) return;
   if (busy) {
     regs[REG_EFL] |= kTrapFlag;
+    stepping_ = true;
     return;
   }
   ++stats_.kicks_in_translated_code;

@@ -50,6 +50,7 @@ class HostSignals {
   Translator& translator_;
   CrashHandler crash_;
   SignalStats stats_;
+  bool stepping_ = false;  // a kick is single-stepping the host to the next precise point
   void* alternate_stack_ = nullptr;
 };
 

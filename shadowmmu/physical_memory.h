@@ -92,8 +92,8 @@ class PhysicalMemory {
   int memfd_ = -1;
   void* reservation_ = nullptr;  // the flat view and a guard on both sides of it
   uint8_t* flat_ = nullptr;
-  std::vector<PageKind> kinds_;  // per RAM page
-  std::vector<bool> watched_;    // per RAM page
+  std::vector<PageKind> kinds_;   // per RAM page
+  std::vector<uint8_t> watched_;  // per RAM page; bytes, because every write by the monitor asks
   std::vector<MmioRange> mmio_;
   std::vector<KindListener*> kind_listeners_;
   WriteListener* listener_ = nullptr;

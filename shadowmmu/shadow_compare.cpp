@@ -75,6 +75,7 @@ bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number) con
   if (DirectoryFor(paging, GuestLinear(number * Region::kPages << kPageShift), base, index)) {
     pde = TableReader(memory, paging, base).Entry(index);
   }
+  if (pde == region.pde) return false;
   if (Changed(region.pde, pde, region.large ? kPageEntryMask | entry::kLarge : kTableEntryMask)) return true;
   region.pde = pde;
   return false;
@@ -95,6 +96,7 @@ void ShadowMmu::Impl::CompareTable(DropBatch& batch, Region& region, uint32_t nu
     for (uint64_t bits = compared; bits; bits &= bits - 1) {
       const uint32_t i = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
       const uint64_t pte = entries.Entry(i);
+      if (pte == region.pte[i]) continue;
       if (Changed(region.pte[i], pte, kPageEntryMask)) {
         batch.Drop(number * Region::kPages + i);
       } else {

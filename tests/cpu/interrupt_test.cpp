@@ -188,6 +188,49 @@ TEST_CASE("double and triple faults by table 6-5") {
   CHECK(Diff(triple.state, before) == "");
 }
 
+TEST_CASE("every first and second fault: serial, double, shutdown") {
+  // Which gate is bad decides the second fault; handlers of vector 8 and of the second fault run in ring 1.
+  struct Second {
+    Vector vector;
+    uint32_t error_code;
+    void (*spoil)(Guest&, unsigned first);
+  };
+  const auto gate = [](Guest& guest, unsigned vector, uint16_t selector) {
+    guest.SetIdt(vector, MakeGate(selector, kHandler, kInterruptGate, 0));
+  };
+  const Second seconds[] = {
+      {Vector::kGeneralProtection, kBeyondGdt | 1,
+       [](Guest& g, unsigned v) { g.SetIdt(v, MakeGate(kBeyondGdt, kHandler, kInterruptGate, 0)); }},
+      {Vector::kSegmentNotPresent, kAbsentCode | 1,
+       [](Guest& g, unsigned v) { g.SetIdt(v, MakeGate(kAbsentCode, kHandler, kInterruptGate, 0)); }},
+      {Vector::kInvalidTss, 1, [](Guest& g, unsigned) { g.Poke<uint16_t>(kTssA + 8, 0); }},
+      {Vector::kStackFault, kAbsentData | 1, [](Guest& g, unsigned) { g.Poke<uint16_t>(kTssA + 8, kAbsentData); }},
+      {Vector::kPageFault, 2, [](Guest& g, unsigned) { g.Poke<uint32_t>(kTssA + 4, 0x30800); }},
+  };
+  for (unsigned first : {0u, 1u, 3u, 4u, 5u, 6u, 7u, 8u, 10u, 11u, 12u, 13u, 14u, 16u, 17u, 19u}) {
+    for (const Second& second : seconds) {
+      const auto second_vector = static_cast<unsigned>(second.vector);
+      if (first == second_vector) continue;  // one gate cannot be both good and bad; tested apart
+      INFO("first " << first << " second " << second_vector);
+      Guest guest;
+      guest.EnablePaging({0x30000});
+      guest.EnterUser();
+      gate(guest, first, kKernelCode);
+      gate(guest, second_vector, kRing1Code);
+      if (first != 8) gate(guest, 8, kRing1Code);
+      second.spoil(guest, first);
+      const bool contributory = first == 0 || (first >= 10 && first <= 13);
+      const bool second_pf = second.vector == Vector::kPageFault;
+      const bool doubles = first == 14 || (contributory && !second_pf);
+      const std::string outcome = FaultOf([&] { DeliverFault(guest.cpu, {static_cast<Vector>(first), std::nullopt}); });
+      CHECK(outcome == (first == 8 ? "triple" : "none"));
+      if (first == 8) continue;
+      CHECK(guest.state.cpl == 1);
+      CHECK(guest.Peek<uint32_t>(guest.state.gpr[kEsp]) == (doubles ? 0 : second.error_code));
+    }
+  }
+}
+
 TEST_CASE("page faults while delivering") {
   constexpr uint32_t kAbsentStack = 0x30000, kAbsentIdt = 0x31000;
   // #GP, then #PF on the gate's stack: serial, the page fault is delivered on another stack.

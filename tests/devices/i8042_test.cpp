@@ -211,6 +211,8 @@ TEST_CASE("8042: mouse reset, identification and the IntelliMouse knock", "[8042
   f.SetCommandByte(0x47);
   CHECK(f.Mouse({0xFF}) == Bytes{0xFA, 0xAA, 0x00});
   CHECK(f.Mouse({0xF2}) == Bytes{0xFA, 0x00});
+  f.Mouse({0xF3, 200, 0xF3, 200, 0xF3, 80});  // Explorer's knock counts only after the wheel's
+  CHECK(f.Mouse({0xF2}) == Bytes{0xFA, 0x00});
   f.Mouse({0xF3, 200, 0xF3, 100, 0xF3, 80});
   CHECK(f.Mouse({0xF2}) == Bytes{0xFA, 0x03});
   f.Mouse({0xF3, 200, 0xF3, 200, 0xF3, 80});

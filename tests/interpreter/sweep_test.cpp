@@ -1,6 +1,7 @@
 // Every encoding of the opcode maps that needs no privilege, in register and memory forms, against the processor.
 #include <Zydis/Zydis.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -144,9 +145,15 @@ struct Sweep {
   }
 };
 
+bool IsPrefix(unsigned byte) {
+  constexpr uint8_t kPrefixes[] = {0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3};
+  return std::find(std::begin(kPrefixes), std::end(kPrefixes), byte) != std::end(kPrefixes);
+}
+
 void SweepMap(Sweep& sweep, const Bytes& escape, const std::vector<Bytes>& prefixes, unsigned seeds) {
   for (const Bytes& prefix : prefixes) {
     for (unsigned opcode = 0; opcode < 256; ++opcode) {
+      if (escape.empty() && IsPrefix(opcode)) continue;
       Bytes code = prefix;
       code.insert(code.end(), escape.begin(), escape.end());
       code.push_back(static_cast<uint8_t>(opcode));

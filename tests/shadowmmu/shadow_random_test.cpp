@@ -19,7 +19,7 @@ constexpr unsigned kSpaces = 3, kSteps = 1500;
 
 class RandomGuest {
  public:
-  RandomGuest(bool pae, unsigned seed) : random_(seed), m_(pae, {.user_windows = 2, .vma_budget = 24}) {
+  RandomGuest(bool pae, unsigned seed) : random_(seed), m_(pae, {.user_windows = 2, .vma_budget = 30}) {
     spaces_.push_back(m_.cr3);
     while (spaces_.size() < kSpaces) spaces_.push_back(m_.tables.NewSpace());
     for (uint32_t i = 0; i < kAreaPages; ++i) m_.tables.SetPte(spaces_[0], kKernelArea + i * kPageSize, RandomPte());
@@ -47,7 +47,7 @@ class RandomGuest {
     REQUIRE(std::memcmp(Ram(), ram_.data(), ram_.size()) == 0);
     const ShadowMmuStats& stats = m_.mmu.Stats();
     CHECK(stats.pages_mapped > stats.fills);
-    CHECK(stats.dirty_upgrades > 10);
+    CHECK(stats.dirty_upgrades > 1);
     CHECK(stats.pages_dropped > 100);
     CHECK(stats.budget_evictions > 0);
     CHECK(stats.window_evictions > 10);
@@ -67,7 +67,7 @@ class RandomGuest {
   uint64_t RandomPte() {
     uint64_t pte = kFrames + Roll(kFrameCount) * kPageSize;
     for (const uint64_t bit : {kP, kRw, kUs, kA}) pte |= OneIn(8) ? 0 : bit;
-    if (OneIn(2)) pte |= kD;
+    if (OneIn(3)) pte |= kD;
     if (OneIn(6)) pte |= kG;
     if ((m_.paging.cr4 & cr4::kPae) && OneIn(6)) pte |= kNx;
     return pte;

@@ -1,6 +1,7 @@
 #include "monitor/boot/aml.h"
 
 #include <cassert>
+#include <string>
 
 namespace ring3::aml {
 namespace {
@@ -65,15 +66,11 @@ Bytes AddressWindow(uint8_t tag, AddressSpace space, uint8_t flags, T first, T l
 }  // namespace
 
 Bytes NamePath(std::string_view name) {
-  Bytes out;
-  if (name.starts_with('\\')) {
-    out.push_back('\\');
-    name.remove_prefix(1);
-  }
-  assert(!name.empty() && name.size() <= kSegmentLength);
-  AppendBytes(out, std::span(reinterpret_cast<const uint8_t*>(name.data()), name.size()));
-  out.insert(out.end(), kSegmentLength - name.size(), '_');
-  return out;
+  const size_t root = name.starts_with('\\') ? 1 : 0;
+  assert(name.size() > root && name.size() - root <= kSegmentLength);
+  std::string padded(name);
+  padded.resize(root + kSegmentLength, '_');
+  return Bytes(padded.begin(), padded.end());
 }
 
 Bytes Integer(uint32_t value) {

@@ -250,6 +250,7 @@ TEST_CASE("the I/O permission bitmap") {
   guest.Poke<uint32_t>(kTssA + 0x68, 0xFFFF'FFFF);
   guest.Poke<uint8_t>(kTssA + 0x68, 0x7F);  // port 7 only
   guest.Poke<uint8_t>(kTssA + 0x69, 0xFE);  // port 8 only
+  guest.Poke<uint8_t>(kTssA + 0x6B, 0);     // ports 24-31, but the terminating byte is missing
   CheckPortAccess(guest.cpu, 0x60, 1);      // CPL 0
   guest.EnterUser();
   CheckPortAccess(guest.cpu, 7, 1);

@@ -9,7 +9,7 @@ namespace ring3 {
 namespace {
 
 constexpr uint8_t kInt3 = 0xCC;
-constexpr uint32_t kBreakpointVector = 3;
+constexpr uint32_t kBreakpointVector = 3, kPageFaultVector = 14;
 constexpr uint32_t kInterpretedFlags = eflags::kCf | eflags::kPf | eflags::kAf | eflags::kZf | eflags::kSf |
                                        eflags::kOf | eflags::kDf | eflags::kIf | eflags::kNt | eflags::kAc |
                                        eflags::kId | eflags::kIopl;
@@ -144,8 +144,10 @@ Trial MakeTrial(std::vector<uint8_t> code, uint32_t seed) {
 }
 
 std::string Compare(Machine& machine, const Trial& trial) {
-  const Outcome ours = Interpret(machine, trial);
   const OracleResult theirs = AskProcessor(trial);
+  // Noise was taken for an address: the interpreter's machine, without paging, has memory there.
+  if (theirs.vector == kPageFaultVector) return {};
+  const Outcome ours = Interpret(machine, trial);
   const CpuState& state = machine.State();
   Text text;
   const bool completed = theirs.vector == kBreakpointVector;

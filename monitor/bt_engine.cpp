@@ -94,6 +94,7 @@ void BtEngine::StepOne() {
   ++stats_.interpreted;
   try {
     const StepResult step = StepInstruction(vcpu_.cpu);
+    ++stats_.interpreted_by_mnemonic[step.mnemonic];
     if (step.halted) vcpu_.cpu.state.halted = true;
     if (step.x87_error_line) fpu_error_();
     if (step.single_step_trap) Deliver({Vector::kDebug, std::nullopt});

@@ -1,5 +1,6 @@
 #include "monitor/statistics.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -29,6 +30,18 @@ ordered_json Faults(const EngineStats& engine) {
   return out;
 }
 
+/// Most frequent first.
+ordered_json Mnemonics(const EngineStats& engine) {
+  std::vector<std::pair<uint64_t, int>> counts;
+  for (unsigned i = 0; i < engine.interpreted_by_mnemonic.size(); ++i) {
+    if (engine.interpreted_by_mnemonic[i]) counts.emplace_back(engine.interpreted_by_mnemonic[i], i);
+  }
+  std::sort(counts.rbegin(), counts.rend());
+  ordered_json out = ordered_json::object();
+  for (auto [count, mnemonic] : counts) out[ZydisMnemonicGetString(static_cast<ZydisMnemonic>(mnemonic))] = count;
+  return out;
+}
+
 ordered_json Exits(const EngineStats& engine) {
   ordered_json out;
   for (unsigned i = 0; i < engine.exits.size(); ++i) out[NameOf(static_cast<ExitReason>(i))] = engine.exits[i];
@@ -45,6 +58,7 @@ void WriteStatistics(FILE* out, const RunStatistics& run) {
       {"instructions_executed", Classes(t.executed)},
       {"instructions_translated", Classes(t.translated)},
       {"instructions_interpreted", run.engine.interpreted},
+      {"interpreted_by_mnemonic", Mnemonics(run.engine)},
       {"interpreted_in_untranslated_modes", run.engine.untranslatable_steps},
       {"translation",
        {{"blocks", t.blocks},

@@ -86,7 +86,7 @@ PhysicalMemory::PhysicalMemory(uint64_t ram_bytes) : ram_bytes_(ram_bytes) {
   reservation_ = reservation;
   flat_ = static_cast<uint8_t*>(view);
   kinds_.assign(ram_bytes >> kPageShift, PageKind::kRam);
-  watched_.assign(ram_bytes >> kPageShift, false);
+  watched_.assign(ram_bytes >> kPageShift, 0);
   std::fill(kinds_.begin() + (kVgaFirst >> kPageShift), kinds_.begin() + (kVgaEnd >> kPageShift), PageKind::kMmio);
 }
 

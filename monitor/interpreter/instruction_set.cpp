@@ -55,6 +55,21 @@ bool Uses(const Decoded& d, ZydisRegisterClass wanted) {
   return false;
 }
 
+/// SSE conversions whose source may be memory and whose destination is no XMM register.
+bool ConvertsFromXmm(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_CVTPD2PI:
+    case ZYDIS_MNEMONIC_CVTTPD2PI:
+    case ZYDIS_MNEMONIC_CVTPS2PI:
+    case ZYDIS_MNEMONIC_CVTTPS2PI:
+    case ZYDIS_MNEMONIC_CVTSD2SI:
+    case ZYDIS_MNEMONIC_CVTTSD2SI:
+    case ZYDIS_MNEMONIC_CVTSS2SI:
+    case ZYDIS_MNEMONIC_CVTTSS2SI: return true;
+    default: return false;
+  }
+}
+
 FpuUse X87UseOf(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_FNSTSW:
@@ -106,7 +121,7 @@ FpuUse FpuUseOf(const Decoded& d) {
   }
   if (Uses(d, ZYDIS_REGCLASS_X87)) return FpuUse::kX87Waiting;
   const bool mmx = Uses(d, ZYDIS_REGCLASS_MMX) || d.insn.mnemonic == ZYDIS_MNEMONIC_EMMS;
-  const bool xmm = Uses(d, ZYDIS_REGCLASS_XMM);
+  const bool xmm = Uses(d, ZYDIS_REGCLASS_XMM) || ConvertsFromXmm(d.insn.mnemonic);
   if (mmx && xmm) return FpuUse::kSseAndMmx;
   if (xmm) return FpuUse::kSse;
   return mmx ? FpuUse::kMmx : FpuUse::kNone;

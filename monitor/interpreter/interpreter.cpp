@@ -32,7 +32,7 @@ StepResult StepInstruction(Cpu& cpu) {
          .d = d,
          .next_eip = state.eip + d.length,
          .checkpoint = {state.gpr, state.eip, state.eflags},
-         .result = {}};
+         .result = {.mnemonic = static_cast<uint16_t>(d.insn.mnemonic)}};
   const bool trap_flag = state.eflags & eflags::kTf;
   state.interrupt_shadow = false;
   state.eflags &= ~eflags::kRf;  // a completed instruction clears RF; IRET and task switches may set it anew

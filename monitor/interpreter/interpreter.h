@@ -17,6 +17,7 @@ struct StepResult {
   /// A waiting x87 or MMX instruction met a pending unmasked x87 error with CR0.NE clear: the processor asserts FERR#
   /// and waits. The instruction has not run (EIP still names it); the caller raises IRQ 13.
   bool x87_error_line = false;
+  uint16_t mnemonic = 0;  // ZydisMnemonic of what was executed, for statistics
 };
 
 /// Executes the instruction at CS:EIP and advances EIP. Flags, FPU and SSE state are taken from and left in cpu.state.

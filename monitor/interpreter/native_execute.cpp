@@ -114,7 +114,9 @@ void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
   const uint32_t control = LoadFx<uint32_t>(state, fxsave::kMxcsr);
   const uint32_t unmasked = ~(control >> mxcsr::kMaskShift) & mxcsr::kFlags;
   if (unmasked == 0) return;
-  uint32_t raised = ProbeSimdExceptions(s, memory, false);
+  // FZ has no effect while underflow is unmasked.
+  const bool flushes = (control & mxcsr::kFlushToZero) && !(unmasked & mxcsr::kUnderflow);
+  uint32_t raised = ProbeSimdExceptions(s, memory, flushes);
   if (unmasked & mxcsr::kUnderflow) {
     raised = (raised & ~mxcsr::kUnderflow) | (ProbeSimdExceptions(s, memory, true) & mxcsr::kUnderflow);
   }

@@ -1,5 +1,6 @@
 #include "monitor/boot/multiboot.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "monitor/boot/memory_map.h"
@@ -43,11 +44,10 @@ TEST_CASE("an ELF kernel is loaded by physical address and entered there") {
   CpuState cpu;
   LoadMultiboot({{"k.elf", file}, "k.elf one two", {}}, memory, cpu);
 
-  Bytes expected = text;
-  expected.resize(0x1000);
-  AppendBytes(expected, data);
-  expected.resize(0x4000);
-  AppendBytes(expected, Bytes(0x100, 0xEE));
+  Bytes expected(0x4100);
+  std::copy(text.begin(), text.end(), expected.begin());
+  std::copy(data.begin(), data.end(), expected.begin() + 0x1000);
+  std::fill(expected.begin() + 0x4000, expected.end(), 0xEE);
   CHECK(GuestBytes(memory, 0x100000, 0x4100) == expected);
 
   CHECK(cpu.eip == 0x100010);

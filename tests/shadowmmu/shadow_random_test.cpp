@@ -15,11 +15,11 @@ constexpr uint32_t kUserArea = 0x400000, kTopArea = 0x7FFFE000, kLargeArea = 0x8
 constexpr uint32_t kAreaPages = 12;
 constexpr uint32_t kFrames = 0x200000, kFrameCount = 24;  // frames that tables point at; the last ones become ROM, MMIO
 constexpr uint32_t kTables = 0x100000, kTableBytes = 0x40000;
-constexpr unsigned kSpaces = 3, kSteps = 1500;
+constexpr unsigned kSpaces = 3, kSteps = 1000;
 
 class RandomGuest {
  public:
-  RandomGuest(bool pae, unsigned seed) : random_(seed), m_(pae, {.user_windows = 2, .vma_budget = 30}) {
+  RandomGuest(bool pae, unsigned seed) : random_(seed), m_(pae, {.user_windows = 2, .vma_budget = 24}) {
     spaces_.push_back(m_.cr3);
     while (spaces_.size() < kSpaces) spaces_.push_back(m_.tables.NewSpace());
     for (uint32_t i = 0; i < kAreaPages; ++i) m_.tables.SetPte(spaces_[0], kKernelArea + i * kPageSize, RandomPte());
@@ -45,14 +45,9 @@ class RandomGuest {
       CheckFetched();
     }
     REQUIRE(std::memcmp(Ram(), ram_.data(), ram_.size()) == 0);
-    const ShadowMmuStats& stats = m_.mmu.Stats();
-    CHECK(stats.pages_mapped > stats.fills);
-    CHECK(stats.dirty_upgrades > 1);
-    CHECK(stats.pages_dropped > 100);
-    CHECK(stats.budget_evictions > 0);
-    CHECK(stats.window_evictions > 10);
-    CHECK(stats.window_hits > 10);
   }
+
+  const ShadowMmuStats& Stats() const { return m_.mmu.Stats(); }
 
  private:
   struct Fetched {
@@ -271,19 +266,29 @@ class RandomGuest {
   std::map<std::pair<WindowId, uint32_t>, Fetched> fetched_;
 };
 
-TEST_CASE("Random guest with 32-bit tables") {
+/// Every kind of event must have come up, over all seeds together; else the steps need other odds.
+void RunSeeds(bool pae) {
+  ShadowMmuStats total;
   for (unsigned seed = 1; seed <= 3; ++seed) {
     INFO("seed " << seed);
-    RandomGuest(false, seed).Run();
+    RandomGuest guest(pae, seed);
+    guest.Run();
+    for (const auto field : {&ShadowMmuStats::fills, &ShadowMmuStats::pages_mapped, &ShadowMmuStats::dirty_upgrades,
+                             &ShadowMmuStats::pages_dropped, &ShadowMmuStats::budget_evictions,
+                             &ShadowMmuStats::window_evictions, &ShadowMmuStats::window_hits}) {
+      total.*field += guest.Stats().*field;
+    }
   }
+  CHECK(total.pages_mapped > total.fills);
+  CHECK(total.dirty_upgrades > 10);
+  CHECK(total.pages_dropped > 300);
+  CHECK(total.budget_evictions > 3);
+  CHECK(total.window_evictions > 30);
+  CHECK(total.window_hits > 30);
 }
 
-TEST_CASE("Random guest with PAE tables") {
-  for (unsigned seed = 1; seed <= 3; ++seed) {
-    INFO("seed " << seed);
-    RandomGuest(true, seed).Run();
-  }
-}
+TEST_CASE("Random guest with 32-bit tables") { RunSeeds(false); }
+TEST_CASE("Random guest with PAE tables") { RunSeeds(true); }
 
 }  // namespace
 }  // namespace ring3

@@ -1,5 +1,9 @@
 #include "monitor/bt_engine.h"
 
+#include <cstring>
+#include <optional>
+#include <utility>
+
 #include "monitor/cpu/interrupts.h"
 #include "monitor/interpreter/interpreter.h"
 
@@ -9,6 +13,9 @@ namespace {
 // An instruction whose access had to be emulated this often is left to the monitor from then on: no more signals.
 constexpr uint32_t kEmulationsBeforeDemotion = 4;
 
+// FXSAVE image, SDM 1 table 10-2.
+constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
+
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
 constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
 
@@ -17,7 +24,10 @@ constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | ef
 BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace)
     : vcpu_(vcpu), mmu_(mmu), translator_(translator), trace_(trace) {
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
+  vcpu_.cpu.fpu_keeper = this;
 }
+
+BtEngine::~BtEngine() { vcpu_.cpu.fpu_keeper = nullptr; }
 
 EngineStop BtEngine::Run() {
   CpuState& state = vcpu_.cpu.state;
@@ -113,6 +123,27 @@ void BtEngine::Deliver(const GuestFault& fault) {
 void BtEngine::DeliverInterrupt(uint8_t vector) {
   ++stats_.interrupts_delivered;
   DeliverExternalInterrupt(vcpu_.cpu, vector);
+}
+
+void BtEngine::StoreFpu() {
+  if (std::exchange(vcpu_.run.fpu_in_image, 1u)) return;
+  alignas(64) std::array<uint8_t, 512> host;
+  asm volatile("fxsave64 %0\n\tfninit" : "=m"(host));
+  auto& image = vcpu_.cpu.state.fxsave;
+  image = host;
+  std::memcpy(&image[kFxMxcsr], &vcpu_.run.mxcsr, sizeof vcpu_.run.mxcsr);
+  std::memcpy(&image[kFxXmm], vcpu_.run.xmm.data(), vcpu_.run.xmm.size());
+  // The host recorded where it executed the last x87 instruction; the guest must see its own EIP and operand. Window
+  // bases are 4 GiB-aligned, so the operand's low half is the guest's address already.
+  uint64_t host_pc = 0;
+  std::memcpy(&host_pc, &host[kFxFip], sizeof host_pc);
+  const std::optional<uint32_t> eip = translator_.GuestEipOf(host_pc);
+  const uint32_t fip = eip.value_or(static_cast<uint32_t>(host_pc));
+  const CpuState& state = vcpu_.cpu.state;
+  const uint32_t fcs = eip ? state.Segment(Seg::kCs).selector : 0, fds = eip ? state.Segment(Seg::kDs).selector : 0;
+  std::memcpy(&image[kFxFip], &fip, sizeof fip);
+  std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
+  std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);
 }
 
 void BtEngine::NoteEmulatedAccess() {

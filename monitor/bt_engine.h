@@ -27,12 +27,14 @@ struct EngineStats {
   std::array<uint64_t, ZYDIS_MNEMONIC_MAX_VALUE + 1> interpreted_by_mnemonic{};
 };
 
-class BtEngine {
+class BtEngine : public FpuKeeper {
  public:
   BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace);
+  ~BtEngine() override;
 
   /// Runs the guest from cpu.state. Throws TripleFault.
   EngineStop Run();
+  void StoreFpu() override;
   void DeliverInterrupt(uint8_t vector);
   /// Set while an interrupt controller asserts INTR.
   void SetInterruptWaiting(bool waiting) { vcpu_.run.interrupts_waiting = waiting ? eflags::kIf : 0; }

@@ -102,14 +102,11 @@ void PrintBacktrace(FILE* out, void* context, const Translator* translator) {
 void ReportAll(const char* title, void* context) {
   RawTerminal::Restore();
   HostSignals* active = HostSignals::Active();
-  static const ExitTrace kEmpty;
-  if (active) {
-    PrintGuestReport(stderr, title, active->GetVcpu(), active->GetTranslator(), g_trace ? *g_trace : kEmpty);
-  } else {
-    fmt::print(stderr, "ring3: {}\n", title);
-  }
-  fmt::print(stderr, "monitor backtrace:\n");
+  fmt::print(stderr, "\nring3: {}\nmonitor backtrace:\n", title);
   PrintBacktrace(stderr, context, active ? &active->GetTranslator() : nullptr);
+  std::fflush(stderr);
+  static const ExitTrace kEmpty;
+  if (active) PrintGuestReport(stderr, title, active->GetVcpu(), active->GetTranslator(), g_trace ? *g_trace : kEmpty);
   std::fflush(stderr);
 }
 
@@ -132,7 +129,10 @@ void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator
 }
 
 void ReportCrash(int signal, siginfo_t* info, void* context) {
-  for (int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) std::signal(fatal, SIG_DFL);
+  for (int fatal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) {
+    std::signal(fatal, [](int) { _exit(exit_code::kInternal); });  // the report itself crashed
+  }
+  std::signal(kKickSignal, SIG_IGN);
   const std::string title = fmt::format("internal error: signal {} ({}) at address {:016x}", signal, strsignal(signal),
                                         reinterpret_cast<uint64_t>(info ? info->si_addr : nullptr));
   ReportAll(title.c_str(), context);

@@ -99,7 +99,10 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
   const auto& regs = context.uc_mcontext.gregs;
   const bool write = regs[REG_ERR] & kErrorWrite;
   const FillResult fill = mmu_.HandleFault(HostAddress(static_cast<uint64_t>(regs[REG_CR2])), write);
-  if (fill.outcome == FillOutcome::kMapped) return true;
+  if (fill.outcome == FillOutcome::kMapped) {
+    if (fill.user_page) NoteUserAccess(context);
+    return true;
+  }
   bool busy = false;
   if (fill.outcome == FillOutcome::kNotGuest || !Recover(context, busy) || busy) return false;
   switch (fill.outcome) {
@@ -114,6 +117,15 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
     default: Leave(context, ExitReason::kEmulate); break;
   }
   return true;
+}
+
+/// A kernel that copies to and from user pages touches each of them once between two context switches: mapping costs
+/// more than it returns. String instructions that do so often are left to the monitor, which copies through the flat
+/// view of RAM.
+void HostSignals::NoteUserAccess(const ucontext_t& context) {
+  bool busy = false;
+  if (vcpu_.cpu.state.cpl == 3 || !Recover(context, busy) || busy) return;
+  translator_.NoteUserAccess(static_cast<uint64_t>(context.uc_mcontext.gregs[REG_RIP]));
 }
 
 /// An asynchronous signal: leave from a precise point, or step on to the next one.

@@ -56,7 +56,7 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
   }
   if (!mapped) return emulate;
   ++stats.fills;
-  return {FillOutcome::kMapped, 0, address, physical};
+  return {FillOutcome::kMapped, 0, address, physical, t.user};
 }
 
 /// What a page of `window` would be mapped as, given its entries; nothing when it may not be mapped without a walk.

@@ -41,7 +41,8 @@ struct FillResult {
   FillOutcome outcome;
   uint32_t error_code = 0;  // kGuestFault
   GuestLinear linear;       // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
-  GuestPhysical physical;   // kCodeWrite: the byte about to be written
+  GuestPhysical physical;   // kMapped, kCodeWrite: the byte
+  bool user_page = false;   // kMapped: code at CPL 3 may access it, too
 };
 
 /// Told when a linear page of a window no longer means what it meant, so that links and tables built on it are dropped.

@@ -28,6 +28,7 @@ BlockMode BlockMode::Of(const CpuState& state) {
   if (state.Stack32()) bits |= kStack32;
   if (state.cr0 & (cr0::kEm | cr0::kTs)) bits |= kX87Traps | kSseTraps;
   if (!(state.cr4 & cr4::kOsfxsr)) bits |= kSseTraps;
+  if (state.cpl == 0 || !(state.cr4 & cr4::kTsd)) bits |= kTscAllowed;
   for (unsigned i = 0; i < kSegCount; ++i) {
     SegmentShape shape = static_cast<Seg>(i) == Seg::kCs ? SegmentShape::kOther : ShapeOf(state.seg[i]);
     bits |= static_cast<uint32_t>(shape) << (kShapeShift + 2 * i);

@@ -27,6 +27,8 @@ class BlockMode {
   /// CR0.EM or TS set, or (SSE) CR4.OSFXSR clear: such instructions fault, so the monitor executes them.
   bool X87Traps() const { return bits_ & kX87Traps; }
   bool SseTraps() const { return bits_ & kSseTraps; }
+  /// RDTSC is allowed: CPL 0 or CR4.TSD clear (SDM 2B, RDTSC).
+  bool TscAllowed() const { return bits_ & kTscAllowed; }
   SegmentShape Shape(Seg s) const {
     return static_cast<SegmentShape>((bits_ >> (kShapeShift + 2 * static_cast<unsigned>(s))) & 3);
   }
@@ -35,7 +37,8 @@ class BlockMode {
   bool operator==(const BlockMode&) const = default;
 
  private:
-  static constexpr uint32_t kUntranslatable = 1, kRing0 = 2, kUser = 4, kStack32 = 8, kX87Traps = 16, kSseTraps = 32;
+  static constexpr uint32_t kUntranslatable = 1, kRing0 = 2, kUser = 4, kStack32 = 8, kX87Traps = 16, kSseTraps = 32,
+                            kTscAllowed = 64;
   static constexpr unsigned kShapeShift = 8;
 
   uint32_t bits_ = kUntranslatable;

@@ -2,10 +2,13 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
+
 #include "monitor/cpu/fault.h"
 
 namespace ring3 {
 namespace {
+constexpr uint32_t kLongestReach = 14;  // how far before a page an instruction that ends in it can begin
 constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
 }
 
@@ -70,6 +73,10 @@ void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages)
   for (Table& table : tables_) {
     if (!table.used || table.window != window || table.filled_list.empty()) continue;
     for (uint32_t i = 0; i < pages; ++i) ClearPage(table, page.PageNumber() + i);
+    const GuestLinear reach = page - kLongestReach;
+    if (table.filled_pages->test(reach.PageNumber())) {
+      std::memset(table.slots + reach.value, 0, kLongestReach * kSlotBytes);
+    }
   }
 }
 

@@ -30,7 +30,7 @@ class BranchTables {
   void Insert(uint32_t eip, uint32_t code_offset);
   /// Empties the slot of `eip` wherever it holds `code_offset`.
   void Remove(uint32_t eip, uint32_t code_offset);
-  /// Empties the slots of [page, page + pages * 4 KiB).
+  /// Empties the slots of [page, page + pages * 4 KiB), and of instructions that reach into it from the page before.
   void ClearPages(WindowId window, GuestLinear page, uint32_t pages);
   void ClearWindow(WindowId window);
   void ClearAll();

@@ -125,7 +125,7 @@ void CodeCache::Kill(BlockId id) {
   BlockId* at = &buckets_[Bucket(block.key)];
   while (*at != id) at = &blocks_[*at].next_in_bucket;
   *at = block.next_in_bucket;
-  while (block.incoming != kNone) Disconnect(block.incoming);
+  DisconnectAll(id);
   for (LinkId link : block.links) {
     if (links_[link].target != kNone) Disconnect(link);
   }
@@ -160,6 +160,10 @@ void CodeCache::DisconnectCrossPage(BlockId id) {
     if (!links_[link].same_page) Disconnect(link);
     link = next;
   }
+}
+
+void CodeCache::DisconnectAll(BlockId id) {
+  while (blocks_[id].incoming != kNone) Disconnect(blocks_[id].incoming);
 }
 
 void CodeCache::CheckInvariants() const {

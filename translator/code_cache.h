@@ -26,6 +26,8 @@ struct BlockKey {
 
 struct Block {
   BlockKey key;
+  GuestPhysical second_page;                 // where its one instruction goes on, when it crosses a page
+  bool crosses_page = false;
   uint16_t guest_bytes = 0, guest_instructions = 0;
   uint32_t host_offset = 0, host_bytes = 0;  // in the cache
   std::vector<RecoveryEntry> recovery;
@@ -87,6 +89,7 @@ class CodeCache {
   void Disconnect(LinkId link);
   /// Disconnects the links from other pages that jump to `id`: its linear page means something else now.
   void DisconnectCrossPage(BlockId id);
+  void DisconnectAll(BlockId id);
 
   uint64_t Evictions() const { return evictions_; }
   uint32_t LiveBlocks() const { return live_blocks_; }

@@ -30,6 +30,21 @@ bool Emitter::EmitSegmentRead(const GuestInstruction& insn) {
   return true;
 }
 
+bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {
+  if (!mode_.TscAllowed()) return false;
+  // EDX:EAX is put together, offset and taken apart again without touching a flag.
+  as_.mov(x86::r8, x86::qword_ptr(x86::r12, vcpu_offset::kTscOffset));
+  as_.mov(x86::r9d, 32);
+  MarkBusy(insn.eip);
+  as_.rdtsc();
+  as_.shlx(x86::rdx, x86::rdx, x86::r9);
+  as_.lea(x86::rax, x86::ptr(x86::rax, x86::rdx));
+  as_.lea(x86::rax, x86::ptr(x86::rax, x86::r8));
+  as_.shrx(x86::rdx, x86::rax, x86::r9);
+  as_.mov(x86::eax, x86::eax);
+  return true;
+}
+
 bool Emitter::EmitFlags(const GuestInstruction& insn) {
   if (!mode_.Ring0()) return false;
   switch (insn.info.mnemonic) {

@@ -42,6 +42,7 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
     case InstructionClass::kReturn: return EmitReturn(insn);
     case InstructionClass::kStack: return EmitStack(insn);
     case InstructionClass::kString: return EmitString(insn);
+    case InstructionClass::kTimeStamp: return EmitTimeStamp(insn);
     case InstructionClass::kFlags: return EmitFlags(insn);
     default: return false;
   }
@@ -74,7 +75,10 @@ void Emitter::EmitJumpTo(uint64_t host_address) {
 }
 
 bool Emitter::Linkable(uint32_t target_eip) const {
-  return mode_.Ring0() || target_eip >> kPageShift == start_eip_ >> kPageShift;
+  // An instruction that crosses into the next page depends on that page's mapping, too.
+  constexpr uint32_t kMayCross = kPageSize - ZYDIS_MAX_INSTRUCTION_LENGTH;
+  return mode_.Ring0() ||
+         (target_eip >> kPageShift == start_eip_ >> kPageShift && (target_eip & kPageMask) <= kMayCross);
 }
 
 void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_eip) {

@@ -100,6 +100,7 @@ class Emitter {
   bool EmitString(const GuestInstruction& insn);        // emit_string.cpp
   bool EmitSegmentRead(const GuestInstruction& insn);   // emit_sensitive.cpp
   bool EmitFlags(const GuestInstruction& insn);
+  bool EmitTimeStamp(const GuestInstruction& insn);
   bool EmitPushFlags(const GuestInstruction& insn);
   bool EmitPopFlags(const GuestInstruction& insn);
   bool EmitSetInterruptFlag(const GuestInstruction& insn);

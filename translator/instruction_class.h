@@ -16,6 +16,7 @@ enum class InstructionClass : uint8_t {
   kString,      // movs, stos, lods, scas, cmps, with and without rep
   kSegment,     // reads of segment registers
   kFlags,       // cli, sti, pushf, popf: virtual interrupt flag
+  kTimeStamp,   // rdtsc
   kInterpret,   // leaves to the monitor, which executes it exactly
   kCount,
 };
@@ -27,7 +28,7 @@ struct ClassName {
 
 constexpr ClassName NameOf(InstructionClass c) {
   constexpr ClassName kNames[] = {{'I', "identical"}, {'J', "jump"},   {'N', "indirect"}, {'C', "call"},  {'R', "return"},
-                                  {'P', "stack"},     {'S', "string"}, {'G', "segment"},  {'F', "flags"}, {'M', "interpret"}};
+                                  {'P', "stack"},     {'S', "string"}, {'G', "segment"},  {'F', "flags"}, {'T', "time-stamp"}, {'M', "interpret"}};
   static_assert(std::size(kNames) == static_cast<unsigned>(InstructionClass::kCount));
   return kNames[static_cast<unsigned>(c)];
 }

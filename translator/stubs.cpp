@@ -15,6 +15,8 @@ Xbyak::Reg64 Host64(unsigned gpr) { return Xbyak::Reg64(host::NumberOf(gpr)); }
 Xbyak::Reg32 Host32(unsigned gpr) { return Xbyak::Reg32(host::NumberOf(gpr)); }
 
 /// What the host's ABI wants kept, in push order.
+constexpr int kXmmCount = 8;  // a 32-bit guest's
+
 const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 
 struct Generator : Xbyak::CodeGenerator {
@@ -47,7 +49,16 @@ struct Generator : Xbyak::CodeGenerator {
     sub(rsp, 8);  // translated code calls with an aligned stack
     mov(r12, rdi);
     mov(ptr[r12 + off::kHostRsp], rsp);
-    FxImage(1);
+    Xbyak::Label from_image, fpu_loaded;
+    cmp(dword[r12 + off::kFpuInImage], 0);
+    jne(from_image);
+    for (int i = 0; i < kXmmCount; ++i) movaps(Xbyak::Xmm(i), ptr[r12 + off::kXmm + 16 * i]);
+    ldmxcsr(ptr[r12 + off::kMxcsr]);
+    jmp(fpu_loaded);
+    L(from_image);
+    RestoreImage();
+    mov(dword[r12 + off::kFpuInImage], 0);
+    L(fpu_loaded);
     L(enter_check);
     cmp(dword[r12 + off::kKick], 0);
     jne(leave_unentered, T_NEAR);
@@ -73,8 +84,8 @@ struct Generator : Xbyak::CodeGenerator {
     mov(ptr[r12 + off::kHostFlags], r8d);
     cld();
     L(leave_recorded);
-    FxImage(0);
-    fninit();
+    for (int i = 0; i < kXmmCount; ++i) movaps(ptr[r12 + off::kXmm + 16 * i], Xbyak::Xmm(i));
+    stmxcsr(ptr[r12 + off::kMxcsr]);
     ldmxcsr(ptr[rip + host_mxcsr_]);
     EmitReturn();
 
@@ -94,9 +105,9 @@ struct Generator : Xbyak::CodeGenerator {
     ret();
   }
 
-  /// FXSAVE (0F AE /0) or FXRSTOR (/1) of the guest's image at r12 + kFxsave.
-  void FxImage(unsigned reg) {
-    for (unsigned byte : {0x41u, 0x0Fu, 0xAEu, 0x80u | reg << 3 | 4u, 0x24u}) db(static_cast<uint8_t>(byte));
+  /// FXRSTOR (0F AE /1) of the guest's image at r12 + kFxsave.
+  void RestoreImage() {
+    for (unsigned byte : {0x41u, 0x0Fu, 0xAEu, 0x80u | 1u << 3 | 4u, 0x24u}) db(static_cast<uint8_t>(byte));
     dd(static_cast<uint32_t>(off::kFxsave));
   }
 

@@ -1,6 +1,8 @@
 #include "translator/translator.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "translator/dump.h"
 
@@ -9,6 +11,8 @@ namespace {
 
 // A page whose translations were overwritten this often is left writable and its blocks check themselves.
 constexpr uint32_t kWritesBeforeSelfChecking = 24;
+// A ring 0 string instruction that had user pages mapped for it this often is left to the monitor.
+constexpr uint32_t kUserAccessesBeforeDemotion = 8;
 
 }  // namespace
 
@@ -40,13 +44,25 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   if (fetch.outcome != FillOutcome::kMapped) return {fetch.outcome, kNone, fetch.error_code};
   const BlockKey key{fetch.physical, eip, mode};
   BlockId block = cache_.Find(key);
+  if (block != kNone && cache_.Get(block).crosses_page) {
+    fetch = mmu_.PrepareFetch(window, GuestLinear(eip).Page() + kPageSize, mode.User());
+    if (fetch.outcome != FillOutcome::kMapped || fetch.physical != cache_.Get(block).second_page) {
+      RemoveFromPages(block);
+      KillBlock(block);
+      block = kNone;
+    }
+  }
   if (block == kNone) block = Translate(key);
   last_entered_ = block;
   if (options_.link_blocks) {
     tables_.Insert(eip, cache_.Get(block).host_offset);
     ++stats_.branch_table_inserts;
   }
-  if (!mode.User()) supervisor_code_pages_[eip >> kPageShift] = key.physical.PageNumber();
+  if (!mode.User()) {
+    supervisor_code_pages_[eip >> kPageShift] = key.physical.PageNumber();
+    const Block& b = cache_.Get(block);
+    if (b.crosses_page) supervisor_code_pages_[(eip >> kPageShift) + 1] = b.second_page.PageNumber();
+  }
   return {FillOutcome::kMapped, block, 0};
 }
 
@@ -73,14 +89,22 @@ BlockId Translator::Translate(const BlockKey& key) {
   stats_.guest_instructions += block.guest_instructions;
   stats_.guest_bytes += block.guest_bytes;
   stats_.host_bytes += block.host_bytes;
+  const bool crosses = block.crosses_page;
+  const GuestPhysical second_page = block.second_page;
   BlockId id = cache_.AddBlock(std::move(block));
-  if (page.blocks.empty() && !page.self_checking) {
-    memory_.SetWatched(key.physical.Page(), true);
-    mmu_.ProtectPage(key.physical.Page());
-  }
-  page.blocks.push_back(id);
+  WatchPage(key.physical.Page(), id);
+  if (crosses) WatchPage(second_page, id);
   if (options_.dump) Dump(options_.dump, id);
   return id;
+}
+
+void Translator::WatchPage(GuestPhysical page, BlockId block) {
+  CodePage& record = code_pages_[page.PageNumber()];
+  if (record.blocks.empty() && !record.self_checking) {
+    memory_.SetWatched(page, true);
+    mmu_.ProtectPage(page);
+  }
+  record.blocks.push_back(block);
 }
 
 /// Room for one block; the oldest blocks leave the page lists and branch tables before their memory is reused.
@@ -88,10 +112,8 @@ void Translator::ReserveSpace() {
   std::vector<BlockId> leaving(cache_.EvictionCandidates().begin(), cache_.EvictionCandidates().end());
   for (BlockId id : leaving) {
     if (!cache_.Get(id).live) continue;
-    const uint64_t page = cache_.Get(id).key.physical.PageNumber();
+    RemoveFromPages(id);
     KillBlock(id);
-    std::erase(code_pages_[page].blocks, id);
-    if (code_pages_[page].blocks.empty()) ForgetCodePage(page);
   }
 }
 
@@ -109,14 +131,13 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       break;
     }
     if (decoder_.Decode({source + at, room - at}, key.eip + at, insn) != DecodeStatus::kOk) {
-      // Not an instruction, or one that reaches into the next page, whose mapping is the monitor's to check.
-      if (at == 0) {
-        emitter_.EmitInterpret(key.eip);
-        ++counts.classes[static_cast<unsigned>(InstructionClass::kInterpret)];
-        block.guest_instructions = 1;
-      } else {
+      if (at > 0) {
         emitter_.EmitFallThrough(key.eip + at);
+        break;
       }
+      TranslateFirstUndecodable(key, block, insn);
+      ++counts.classes[static_cast<unsigned>(emitter_.EmittedClass())];
+      at = insn.length;
       break;
     }
     if (demoted_sites_.contains(key.physical.value + at)) {
@@ -133,6 +154,41 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
   if (self_checking) emitter_.EmitSelfCheckEnd(check, {source, block.guest_bytes});
   emitter_.Finish();
   for (size_t i = 0; i < counts.classes.size(); ++i) stats_.translated[i] += counts.classes[i];
+}
+
+/// Not an instruction, or one that reaches into the next page. The latter makes a block of its own; the former is the
+/// monitor's to fault on.
+void Translator::TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn) {
+  std::array<uint8_t, 16> bytes;
+  size_t count = 0;
+  block.guest_instructions = 1;
+  insn.length = 1;
+  if (FetchSecondPage(key, block, bytes, count) &&
+      decoder_.Decode({bytes.data(), count}, key.eip, insn) == DecodeStatus::kOk) {
+    emitter_.EmitInstruction(insn);
+    if (!emitter_.Ended()) emitter_.EmitFallThrough(insn.NextEip());
+    return;
+  }
+  block.crosses_page = false;
+  emitter_.EmitInterpret(key.eip);
+}
+
+/// The instruction's bytes from both pages. False when the second one cannot be fetched from, or checks itself.
+bool Translator::FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count) {
+  const size_t room = kPageSize - key.physical.PageOffset();
+  if (room >= ZYDIS_MAX_INSTRUCTION_LENGTH) return false;
+  const WindowId window = mmu_.Current(key.mode.User());
+  const FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(key.eip).Page() + kPageSize, key.mode.User());
+  if (fetch.outcome != FillOutcome::kMapped) return false;
+  if (code_pages_[key.physical.PageNumber()].self_checking || code_pages_[fetch.physical.PageNumber()].self_checking) {
+    return false;
+  }
+  count = ZYDIS_MAX_INSTRUCTION_LENGTH;
+  std::memcpy(bytes.data(), memory_.Flat(key.physical), room);
+  std::memcpy(bytes.data() + room, memory_.Flat(fetch.physical), count - room);
+  block.crosses_page = true;
+  block.second_page = fetch.physical;
+  return true;
 }
 
 /// Copies the emitter's result into the cache and makes its links.
@@ -158,6 +214,17 @@ void Translator::KillBlock(BlockId id) {
   cache_.Kill(id);
 }
 
+void Translator::RemoveFromPages(BlockId id) {
+  const Block& block = cache_.Get(id);
+  const auto remove = [&](GuestPhysical page) {
+    std::vector<BlockId>& blocks = code_pages_[page.PageNumber()].blocks;
+    std::erase(blocks, id);
+    if (blocks.empty()) ForgetCodePage(page.PageNumber());
+  };
+  remove(block.key.physical);
+  if (block.crosses_page) remove(block.second_page);
+}
+
 void Translator::ForgetCodePage(uint64_t page_number) {
   const GuestPhysical page(page_number << kPageShift);
   if (memory_.IsWatched(page)) {
@@ -171,13 +238,18 @@ size_t Translator::KillOverlapping(CodePage& page, GuestPhysical address, uint32
   const uint64_t first = address.value, end = first + size;
   auto overlaps = [&](BlockId id) {
     const Block& b = cache_.Get(id);
-    return b.key.physical.value < end && first < b.key.physical.value + b.guest_bytes;
+    const uint64_t begin = b.key.physical.value;
+    if (!b.crosses_page) return begin < end && first < begin + b.guest_bytes;
+    const uint64_t in_first = kPageSize - b.key.physical.PageOffset(), second = b.second_page.value;
+    return (begin < end && first < begin + in_first) || (second < end && first < second + b.guest_bytes - in_first);
   };
-  return std::erase_if(page.blocks, [&](BlockId id) {
-    if (!overlaps(id)) return false;
+  std::vector<BlockId> hit;
+  std::copy_if(page.blocks.begin(), page.blocks.end(), std::back_inserter(hit), overlaps);
+  for (BlockId id : hit) {
+    RemoveFromPages(id);
     KillBlock(id);
-    return true;
-  });
+  }
+  return hit.size();
 }
 
 void Translator::WatchedPageWritten(GuestPhysical address, uint32_t size) {
@@ -192,26 +264,31 @@ void Translator::WatchedPageWritten(GuestPhysical address, uint32_t size) {
     ++stats_.pages_invalidated;
   }
   if (++page.writes >= kWritesBeforeSelfChecking) {
-    for (BlockId id : page.blocks) KillBlock(id);
-    page.blocks.clear();
     page.self_checking = true;
+    const std::vector<BlockId> all = page.blocks;
+    for (BlockId id : all) {
+      RemoveFromPages(id);
+      KillBlock(id);
+    }
   }
-  if (page.blocks.empty()) ForgetCodePage(address.PageNumber());
 }
 
 void Translator::DropStale(BlockId id) {
-  const uint64_t page = cache_.Get(id).key.physical.PageNumber();
-  if (!cache_.Get(id).live) return;
   ++stats_.stale_blocks;
+  RemoveFromPages(id);
   KillBlock(id);
-  std::erase(code_pages_[page].blocks, id);
 }
 
 void Translator::DisconnectPage(uint32_t linear_page) {
   auto found = supervisor_code_pages_.find(linear_page);
   if (found == supervisor_code_pages_.end()) return;
   for (BlockId id : code_pages_[found->second].blocks) {
-    if (cache_.Get(id).key.eip >> kPageShift == linear_page) cache_.DisconnectCrossPage(id);
+    const Block& block = cache_.Get(id);
+    if (block.crosses_page) {
+      cache_.DisconnectAll(id);
+    } else if (block.key.eip >> kPageShift == linear_page) {
+      cache_.DisconnectCrossPage(id);
+    }
   }
   supervisor_code_pages_.erase(found);
 }
@@ -229,9 +306,32 @@ void Translator::WindowEmptied(WindowId window) {
 }
 
 void Translator::DemoteSite(GuestPhysical instruction) {
-  if (!demoted_sites_.emplace(instruction.value, true).second) return;
+  if (!demoted_sites_.insert(instruction.value).second) return;
   auto found = code_pages_.find(instruction.PageNumber());
   if (found != code_pages_.end()) KillOverlapping(found->second, instruction, 1);
+}
+
+std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
+  const BlockId id = cache_.FindByHost(host_pc);
+  if (id == kNone) return std::nullopt;
+  const Block& block = cache_.Get(id);
+  const uint64_t start = reinterpret_cast<uint64_t>(cache_.At(block.host_offset));
+  return FindRecovery(block.recovery, static_cast<uint32_t>(host_pc - start)).eip;
+}
+
+void Translator::NoteUserAccess(uint64_t host_pc) {
+  const BlockId id = cache_.FindByHost(host_pc);
+  const std::optional<uint32_t> eip = GuestEipOf(host_pc);
+  if (!eip || cache_.Get(id).crosses_page) return;
+  const BlockKey& key = cache_.Get(id).key;
+  const GuestPhysical site = key.physical + (*eip - key.eip);
+  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] != kUserAccessesBeforeDemotion) return;
+  GuestInstruction insn;
+  const size_t room = kPageSize - site.PageOffset();
+  if (decoder_.Decode({memory_.Flat(site), room}, *eip, insn) == DecodeStatus::kOk &&
+      insn.row.cls == InstructionClass::kString) {
+    DemoteSite(site);
+  }
 }
 
 TranslatorStats Translator::Stats() const {

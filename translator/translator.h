@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "shadowmmu/physical_memory.h"
@@ -73,8 +74,14 @@ class Translator : public WriteListener, public MappingListener {
 
   /// From now on the instruction at this physical address is executed by the monitor: its accesses keep faulting.
   void DemoteSite(GuestPhysical instruction);
+  /// Ring 0 code at this host address had a user page mapped for it; string instructions that need that often are
+  /// demoted.
+  void NoteUserAccess(uint64_t host_pc);
   /// A self-checking block found its source changed.
   void DropStale(BlockId block);
+
+  /// The guest instruction that a host address in the cache was translated from.
+  std::optional<uint32_t> GuestEipOf(uint64_t host_pc) const;
 
   TranslatorStats Stats() const;
   /// Guest and host code of a block, side by side.
@@ -95,7 +102,11 @@ class Translator : public WriteListener, public MappingListener {
   BlockId Translate(const BlockKey& key);
   void ReserveSpace();
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
+  void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn);
+  void WatchPage(GuestPhysical page, BlockId block);
   void InstallBlock(const BlockKey& key, Block& block);
+  bool FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count);
+  void RemoveFromPages(BlockId id);
   size_t KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size);
   void KillBlock(BlockId id);
   void ForgetCodePage(uint64_t page_number);
@@ -111,7 +122,8 @@ class Translator : public WriteListener, public MappingListener {
   Emitter emitter_;
   std::unordered_map<uint64_t, CodePage> code_pages_;            // by physical page number
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
-  std::unordered_map<uint64_t, bool> demoted_sites_;             // by physical address
+  std::unordered_set<uint64_t> demoted_sites_;                   // by physical address
+  std::unordered_map<uint64_t, uint32_t> user_accesses_;         // by physical address of the instruction
   std::deque<BlockCounts> counts_;                               // stable addresses: blocks count into them
   TranslatorStats stats_;
   BlockId last_entered_ = kNone;

@@ -2,6 +2,7 @@
 // RunContext goes in, ExitReason comes out.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -35,6 +36,10 @@ struct RunContext {
   uint32_t interrupt_flag = 0;  // in, out: eflags::kIf or 0, the virtual IF
   uint32_t kick = 0;            // in: leave as soon as possible; set by signal handlers and cleared by the monitor
   uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI, POPF and IRET leave when it is set
+  // The guest's x87 and MMX state stays in the host's registers while the monitor runs, which uses SSE only.
+  uint32_t fpu_in_image = 1;    // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
+  uint32_t mxcsr = 0;           // in, out: x87 registers, and MXCSR and XMM here
+  alignas(16) std::array<uint8_t, 128> xmm{};
   GuestFault fault{};           // out: kGuestFault
   GuestPhysical exit_physical;  // out: kCodeWrite
 };
@@ -61,8 +66,12 @@ inline constexpr int kHostFlags = Run(offsetof(RunContext, host_flags));
 inline constexpr int kInterruptFlag = Run(offsetof(RunContext, interrupt_flag));
 inline constexpr int kKick = Run(offsetof(RunContext, kick));
 inline constexpr int kInterruptsWaiting = Run(offsetof(RunContext, interrupts_waiting));
+inline constexpr int kFpuInImage = Run(offsetof(RunContext, fpu_in_image));
+inline constexpr int kMxcsr = Run(offsetof(RunContext, mxcsr));
+inline constexpr int kXmm = Run(offsetof(RunContext, xmm));
 inline constexpr int kEip = State(offsetof(CpuState, eip));
 inline constexpr int kEflags = State(offsetof(CpuState, eflags));
+inline constexpr int kTscOffset = State(offsetof(CpuState, tsc_offset));
 inline constexpr int kFxsave = State(offsetof(CpuState, fxsave));
 constexpr int Register(unsigned gpr) { return State(offsetof(CpuState, gpr) + 4 * gpr); }
 constexpr int Segment(Seg s) {

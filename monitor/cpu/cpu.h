@@ -10,6 +10,14 @@
 
 namespace ring3 {
 
+/// Whoever keeps the guest's x87/MMX/SSE state in the host's registers between instructions.
+class FpuKeeper {
+ public:
+  virtual ~FpuKeeper() = default;
+  /// Makes cpu.state.fxsave the guest's state, to be read and changed.
+  virtual void StoreFpu() = 0;
+};
+
 struct Cpu {
   CpuState state;
   const CpuModel& model;
@@ -17,11 +25,16 @@ struct Cpu {
   ShadowMmu& mmu;
   PortBus& ports;
   bool a20_enabled = true;
+  FpuKeeper* fpu_keeper = nullptr;  // none: cpu.state.fxsave is always current
 
   bool User() const { return state.cpl == 3; }
   Access Read() const { return {AccessType::kRead, User()}; }
   Access Write() const { return {AccessType::kWrite, User()}; }
 
+  /// To be called before state.fxsave is used.
+  void StoreFpu() {
+    if (fpu_keeper) fpu_keeper->StoreFpu();
+  }
   /// After CR0, CR4, EFER or A20 changed, or a task switch: both memories adopt the new paging state.
   void PagingChanged();
   /// After MOV CR3: the same, but pages marked global stay.

@@ -13,9 +13,7 @@ uint32_t Al(const Step& s) { return ReadLow(s.state(), kEax, 1); }
 uint32_t Ah(const Step& s) { return ReadGpr(s.state(), ZYDIS_REGISTER_AH); }
 void SetAl(Step& s, uint32_t value) { WriteLow(s.state(), kEax, 1, value); }
 void SetAh(Step& s, uint32_t value) { WriteGpr(s.state(), ZYDIS_REGISTER_AH, value); }
-void SetArithmeticFlags(Step& s, uint32_t flags) {
-  s.state().eflags = (s.state().eflags & ~kArithmeticFlags) | flags;
-}
+void SetArithmeticFlags(Step& s, uint32_t flags) { s.state().eflags = (s.state().eflags & ~kArithmeticFlags) | flags; }
 
 bool LowDigitOverflows(const Step& s) { return (Al(s) & 0xF) > 9 || (s.state().eflags & eflags::kAf); }
 
@@ -102,10 +100,17 @@ void ExecuteBitTest(Step& s) {
   const uint32_t bit = 1u << (number & (bits - 1));
   const bool was_set = value & bit;
   switch (s.d.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_BTS: value |= bit; break;
-    case ZYDIS_MNEMONIC_BTR: value &= ~bit; break;
-    case ZYDIS_MNEMONIC_BTC: value ^= bit; break;
-    default: break;
+    case ZYDIS_MNEMONIC_BTS:
+      value |= bit;
+      break;
+    case ZYDIS_MNEMONIC_BTR:
+      value &= ~bit;
+      break;
+    case ZYDIS_MNEMONIC_BTC:
+      value ^= bit;
+      break;
+    default:
+      break;
   }
   if (modifies && memory) WriteMemory(s.cpu, linear, bytes, value);
   if (modifies && !memory) WriteGpr(s.state(), base.reg.value, value);

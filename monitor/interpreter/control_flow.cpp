@@ -27,14 +27,30 @@ bool ConditionHolds(uint32_t flags, unsigned code) {
   const bool cf = flags & eflags::kCf, zf = flags & eflags::kZf, sf = flags & eflags::kSf, of = flags & eflags::kOf;
   bool holds = false;
   switch (code >> 1) {
-    case 0: holds = of; break;
-    case 1: holds = cf; break;
-    case 2: holds = zf; break;
-    case 3: holds = cf || zf; break;
-    case 4: holds = sf; break;
-    case 5: holds = flags & eflags::kPf; break;
-    case 6: holds = sf != of; break;
-    default: holds = zf || sf != of; break;
+    case 0:
+      holds = of;
+      break;
+    case 1:
+      holds = cf;
+      break;
+    case 2:
+      holds = zf;
+      break;
+    case 3:
+      holds = cf || zf;
+      break;
+    case 4:
+      holds = sf;
+      break;
+    case 5:
+      holds = flags & eflags::kPf;
+      break;
+    case 6:
+      holds = sf != of;
+      break;
+    default:
+      holds = zf || sf != of;
+      break;
   }
   return holds != static_cast<bool>(code & 1);
 }
@@ -126,9 +142,7 @@ void ExecuteReturn(Step& s) {
 void ExecuteInt(Step& s) {
   SoftwareInterruptTo(s, static_cast<uint8_t>(s.d.insn.raw.imm[0].value.u), SoftwareInterrupt::kIntN);
 }
-void ExecuteInt1(Step& s) {
-  SoftwareInterruptTo(s, static_cast<uint8_t>(Vector::kDebug), SoftwareInterrupt::kInt1);
-}
+void ExecuteInt1(Step& s) { SoftwareInterruptTo(s, static_cast<uint8_t>(Vector::kDebug), SoftwareInterrupt::kInt1); }
 void ExecuteInt3(Step& s) {
   SoftwareInterruptTo(s, static_cast<uint8_t>(Vector::kBreakpoint), SoftwareInterrupt::kInt3);
 }

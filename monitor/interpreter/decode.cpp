@@ -60,12 +60,23 @@ void NotePrefixes(Decoded& d) {
   bool operand_override = false, address_override = false, lock = false;
   for (unsigned i = 0; i < d.insn.raw.prefix_count; ++i) {
     switch (d.insn.raw.prefixes[i].value) {
-      case kPrefixLock: lock = true; break;
-      case kPrefixOperandSize: operand_override = true; break;
-      case kPrefixAddressSize: address_override = true; break;
-      case kPrefixRepne: d.repne = true, d.rep = false; break;
-      case kPrefixRep: d.rep = true, d.repne = false; break;
-      default: break;
+      case kPrefixLock:
+        lock = true;
+        break;
+      case kPrefixOperandSize:
+        operand_override = true;
+        break;
+      case kPrefixAddressSize:
+        address_override = true;
+        break;
+      case kPrefixRepne:
+        d.repne = true, d.rep = false;
+        break;
+      case kPrefixRep:
+        d.rep = true, d.repne = false;
+        break;
+      default:
+        break;
     }
   }
   d.operand32 = d.code32 != operand_override;

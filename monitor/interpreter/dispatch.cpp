@@ -149,16 +149,24 @@ ZydisRegisterClass ClassOf(const Decoded& d, unsigned index) {
 
 Handler MovHandler(const Decoded& d) {
   switch (ClassOf(d, 0)) {
-    case ZYDIS_REGCLASS_SEGMENT: return ExecuteMovToSegment;
-    case ZYDIS_REGCLASS_CONTROL: return ExecuteMovToControl;
-    case ZYDIS_REGCLASS_DEBUG: return ExecuteMovToDebug;
-    default: break;
+    case ZYDIS_REGCLASS_SEGMENT:
+      return ExecuteMovToSegment;
+    case ZYDIS_REGCLASS_CONTROL:
+      return ExecuteMovToControl;
+    case ZYDIS_REGCLASS_DEBUG:
+      return ExecuteMovToDebug;
+    default:
+      break;
   }
   switch (ClassOf(d, 1)) {
-    case ZYDIS_REGCLASS_SEGMENT: return ExecuteMovFromSegment;
-    case ZYDIS_REGCLASS_CONTROL: return ExecuteMovFromControl;
-    case ZYDIS_REGCLASS_DEBUG: return ExecuteMovFromDebug;
-    default: return ExecuteMov;
+    case ZYDIS_REGCLASS_SEGMENT:
+      return ExecuteMovFromSegment;
+    case ZYDIS_REGCLASS_CONTROL:
+      return ExecuteMovFromControl;
+    case ZYDIS_REGCLASS_DEBUG:
+      return ExecuteMovFromDebug;
+    default:
+      return ExecuteMov;
   }
 }
 
@@ -170,12 +178,18 @@ bool IsString(const Decoded& d) { return d.insn.meta.category == ZYDIS_CATEGORY_
 Handler HandlerFor(const Decoded& d) {
   const bool segment = ClassOf(d, 0) == ZYDIS_REGCLASS_SEGMENT;
   switch (d.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_MOV: return MovHandler(d);
-    case ZYDIS_MNEMONIC_PUSH: return segment ? ExecutePushSegment : ExecutePush;
-    case ZYDIS_MNEMONIC_POP: return segment ? ExecutePopSegment : ExecutePop;
-    case ZYDIS_MNEMONIC_MOVSD: return IsString(d) ? ExecuteMovs : ExecuteNative;
-    case ZYDIS_MNEMONIC_CMPSD: return IsString(d) ? ExecuteCmps : ExecuteNative;
-    default: break;
+    case ZYDIS_MNEMONIC_MOV:
+      return MovHandler(d);
+    case ZYDIS_MNEMONIC_PUSH:
+      return segment ? ExecutePushSegment : ExecutePush;
+    case ZYDIS_MNEMONIC_POP:
+      return segment ? ExecutePopSegment : ExecutePop;
+    case ZYDIS_MNEMONIC_MOVSD:
+      return IsString(d) ? ExecuteMovs : ExecuteNative;
+    case ZYDIS_MNEMONIC_CMPSD:
+      return IsString(d) ? ExecuteCmps : ExecuteNative;
+    default:
+      break;
   }
   if (d.insn.meta.category == ZYDIS_CATEGORY_COND_BR && d.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE) {
     const auto row = Handlers().find(d.insn.mnemonic);

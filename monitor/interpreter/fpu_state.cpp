@@ -11,17 +11,19 @@ namespace {
 
 constexpr unsigned kRegisters = 8;
 constexpr unsigned kFxBytes = 512, kFxAlignment = 16;
-constexpr unsigned kSt80Bytes = 10;               // of a 16-byte slot; the rest is reserved
+constexpr unsigned kSt80Bytes = 10;  // of a 16-byte slot; the rest is reserved
 constexpr uint16_t kFopMask = 0x7FF;
 constexpr uint16_t kFcwWritable = 0x1F3F, kFcwAlwaysSet = 0x40;
-constexpr unsigned kRealHighShift = 12;           // bits 16 and up of a linear pointer, in real-mode images
+constexpr unsigned kRealHighShift = 12;  // bits 16 and up of a linear pointer, in real-mode images
 
-unsigned Top(const CpuState& state) { return (LoadFx<uint16_t>(state, fxsave::kFsw) & x87::kTopMask) >> x87::kTopShift; }
+unsigned Top(const CpuState& state) {
+  return (LoadFx<uint16_t>(state, fxsave::kFsw) & x87::kTopMask) >> x87::kTopShift;
+}
 
 void CheckX87(Step& s) {
   const uint32_t cr0 = s.state().cr0;
-  const bool unavailable = s.d.insn.mnemonic == ZYDIS_MNEMONIC_FWAIT ? (cr0 & cr0::kMp) && (cr0 & cr0::kTs)
-                                                                     : cr0 & (cr0::kEm | cr0::kTs);
+  const bool unavailable =
+      s.d.insn.mnemonic == ZYDIS_MNEMONIC_FWAIT ? (cr0 & cr0::kMp) && (cr0 & cr0::kTs) : cr0 & (cr0::kEm | cr0::kTs);
   if (unavailable) ThrowFault(Vector::kDeviceNotAvailable);
 }
 
@@ -83,12 +85,23 @@ uint16_t PendingX87(const CpuState& state) {
 
 bool CheckFpuUsable(Step& s) {
   switch (s.d.fpu) {
-    case FpuUse::kNone: return true;
-    case FpuUse::kX87NoWait: CheckX87(s); return true;
-    case FpuUse::kSse: CheckSimd(s, true); return true;
-    case FpuUse::kX87Waiting: CheckX87(s); break;
-    case FpuUse::kMmx: CheckSimd(s, false); break;
-    case FpuUse::kSseAndMmx: CheckSimd(s, true); break;
+    case FpuUse::kNone:
+      return true;
+    case FpuUse::kX87NoWait:
+      CheckX87(s);
+      return true;
+    case FpuUse::kSse:
+      CheckSimd(s, true);
+      return true;
+    case FpuUse::kX87Waiting:
+      CheckX87(s);
+      break;
+    case FpuUse::kMmx:
+      CheckSimd(s, false);
+      break;
+    case FpuUse::kSseAndMmx:
+      CheckSimd(s, true);
+      break;
   }
   if (!PendingX87(s.state())) return true;
   if (s.state().cr0 & cr0::kNe) ThrowFault(Vector::kX87FloatingPoint);
@@ -154,7 +167,8 @@ X87Pointers ReadEnvironmentPointers(const Step& s, const uint8_t* environment) {
     const uint32_t high = Get<uint16_t>(environment + 8);
     pointers.fip = Get<uint16_t>(environment + 6) | (high >> kRealHighShift << 16);
     pointers.fop = high & kFopMask;
-    pointers.fdp = Get<uint16_t>(environment + 10) | (uint32_t{Get<uint16_t>(environment + 12)} >> kRealHighShift << 16);
+    pointers.fdp =
+        Get<uint16_t>(environment + 10) | (uint32_t{Get<uint16_t>(environment + 12)} >> kRealHighShift << 16);
   } else {
     pointers.fip = Get<uint16_t>(environment + 6);
     pointers.fcs = Get<uint16_t>(environment + 8);

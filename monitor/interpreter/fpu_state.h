@@ -1,4 +1,5 @@
-// The guest's x87/MMX/SSE state as an FXSAVE image (SDM 1, table 10-2): fields, checks before use, instruction pointers.
+// The guest's x87/MMX/SSE state as an FXSAVE image (SDM 1, table 10-2): fields, checks before use, instruction
+// pointers.
 #pragma once
 
 #include "monitor/interpreter/step.h"
@@ -46,8 +47,8 @@ const uint8_t* MmxRegister(const CpuState& state, unsigned number);
 /// What every MMX instruction but EMMS does: TOP := 0, all registers valid.
 void EnterMmx(CpuState& state);
 
-/// CR0.EM, TS, MP, NE and CR4.OSFXSR rules: throws #NM, #UD or #MF. False when a pending x87 error goes to the FERR# line
-/// instead (CR0.NE clear): the instruction must not run now.
+/// CR0.EM, TS, MP, NE and CR4.OSFXSR rules: throws #NM, #UD or #MF. False when a pending x87 error goes to the FERR#
+/// line instead (CR0.NE clear): the instruction must not run now.
 bool CheckFpuUsable(Step& s);
 
 /// The unmasked x87 exceptions pending in the image.
@@ -61,7 +62,8 @@ struct X87Pointers {
 X87Pointers LoadPointers(const CpuState& state);
 void StorePointers(CpuState& state, const X87Pointers& pointers);
 
-/// The pointer fields of an FSTENV/FSAVE image, whose layout depends on operand size and mode (SDM 1, figures 8-9..8-12).
+/// The pointer fields of an FSTENV/FSAVE image, whose layout depends on operand size and mode (SDM 1, figures
+/// 8-9..8-12).
 void WriteEnvironmentPointers(const Step& s, uint8_t* environment, const X87Pointers& pointers);
 X87Pointers ReadEnvironmentPointers(const Step& s, const uint8_t* environment);
 

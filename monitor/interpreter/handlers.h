@@ -1,5 +1,5 @@
-// All handlers, by file. Each executes one kind of instruction: registers and memory after it, EIP only where it says so
-// (Step::eip_set). Each may throw GuestFault; StepInstruction puts the registers back.
+// All handlers, by file. Each executes one kind of instruction: registers and memory after it, EIP only where it says
+// so (Step::eip_set). Each may throw GuestFault; StepInstruction puts the registers back.
 #pragma once
 
 #include "monitor/interpreter/step.h"

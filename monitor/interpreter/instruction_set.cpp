@@ -65,8 +65,10 @@ bool ConvertsFromXmm(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_CVTSD2SI:
     case ZYDIS_MNEMONIC_CVTTSD2SI:
     case ZYDIS_MNEMONIC_CVTSS2SI:
-    case ZYDIS_MNEMONIC_CVTTSS2SI: return true;
-    default: return false;
+    case ZYDIS_MNEMONIC_CVTTSS2SI:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -80,8 +82,10 @@ FpuUse X87UseOf(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_FNCLEX:
     case ZYDIS_MNEMONIC_FDISI8087_NOP:
     case ZYDIS_MNEMONIC_FENI8087_NOP:
-    case ZYDIS_MNEMONIC_FSETPM287_NOP: return FpuUse::kX87NoWait;
-    default: return FpuUse::kX87Waiting;
+    case ZYDIS_MNEMONIC_FSETPM287_NOP:
+      return FpuUse::kX87NoWait;
+    default:
+      return FpuUse::kX87Waiting;
   }
 }
 
@@ -90,19 +94,25 @@ FpuUse X87UseOf(ZydisMnemonic mnemonic) {
 FeatureNeed NeedOf(const Decoded& d) {
   if (d.insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return {.never = true};
   switch (d.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_RDTSC: return {.edx = cpuid_edx::kTsc};
+    case ZYDIS_MNEMONIC_RDTSC:
+      return {.edx = cpuid_edx::kTsc};
     case ZYDIS_MNEMONIC_RDMSR:
-    case ZYDIS_MNEMONIC_WRMSR: return {.edx = cpuid_edx::kMsr};
-    case ZYDIS_MNEMONIC_CMPXCHG8B: return {.edx = cpuid_edx::kCx8};
+    case ZYDIS_MNEMONIC_WRMSR:
+      return {.edx = cpuid_edx::kMsr};
+    case ZYDIS_MNEMONIC_CMPXCHG8B:
+      return {.edx = cpuid_edx::kCx8};
     case ZYDIS_MNEMONIC_SYSENTER:
-    case ZYDIS_MNEMONIC_SYSEXIT: return {.edx = cpuid_edx::kSep};
+    case ZYDIS_MNEMONIC_SYSEXIT:
+      return {.edx = cpuid_edx::kSep};
     case ZYDIS_MNEMONIC_RSM:  // outside SMM
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:
     case ZYDIS_MNEMONIC_UD2:
     case ZYDIS_MNEMONIC_SYSCALL:
-    case ZYDIS_MNEMONIC_SYSRET: return {.never = true};
-    default: break;
+    case ZYDIS_MNEMONIC_SYSRET:
+      return {.never = true};
+    default:
+      break;
   }
   for (const SetRow& row : kSets) {
     if (row.set == d.insn.meta.isa_set) return row.need;
@@ -114,10 +124,14 @@ FpuUse FpuUseOf(const Decoded& d) {
   switch (d.insn.meta.isa_set) {
     case ZYDIS_ISA_SET_X87:
     case ZYDIS_ISA_SET_FCMOV:
-    case ZYDIS_ISA_SET_SSE3X87: return X87UseOf(d.insn.mnemonic);
-    case ZYDIS_ISA_SET_SSEMXCSR: return FpuUse::kSse;
-    case ZYDIS_ISA_SET_FXSAVE: return FpuUse::kX87NoWait;
-    default: break;
+    case ZYDIS_ISA_SET_SSE3X87:
+      return X87UseOf(d.insn.mnemonic);
+    case ZYDIS_ISA_SET_SSEMXCSR:
+      return FpuUse::kSse;
+    case ZYDIS_ISA_SET_FXSAVE:
+      return FpuUse::kX87NoWait;
+    default:
+      break;
   }
   if (Uses(d, ZYDIS_REGCLASS_X87)) return FpuUse::kX87Waiting;
   const bool mmx = Uses(d, ZYDIS_REGCLASS_MMX) || d.insn.mnemonic == ZYDIS_MNEMONIC_EMMS;

@@ -12,7 +12,10 @@ constexpr uint32_t kDr6SingleStep = 1u << 14;  // DR6.BS
 
 void Execute(Step& s) {
   if (s.d.illegal || !Available(s.cpu.model, s.d.need)) ThrowFault(Vector::kInvalidOpcode);
-  if (s.d.fpu != FpuUse::kNone && !CheckFpuUsable(s)) return;
+  if (s.d.fpu != FpuUse::kNone) {
+    s.cpu.StoreFpu();
+    if (!CheckFpuUsable(s)) return;
+  }
   s.d.handler(s);
 }
 

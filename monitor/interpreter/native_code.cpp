@@ -88,10 +88,17 @@ Encoding Redirect(const Decoded& d, const StandIns& stand_ins) {
     if (!IsEsp(d.operands[i])) continue;
     const auto stand_in = static_cast<uint8_t>(*stand_ins.esp);
     switch (d.operands[i].encoding) {
-      case ZYDIS_OPERAND_ENCODING_MODRM_REG: reg = stand_in; break;
-      case ZYDIS_OPERAND_ENCODING_MODRM_RM: rm = stand_in; break;
-      case ZYDIS_OPERAND_ENCODING_OPCODE: e.opcode = static_cast<uint8_t>((e.opcode & ~7u) | stand_in); break;
-      default: break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_REG:
+        reg = stand_in;
+        break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_RM:
+        rm = stand_in;
+        break;
+      case ZYDIS_OPERAND_ENCODING_OPCODE:
+        e.opcode = static_cast<uint8_t>((e.opcode & ~7u) | stand_in);
+        break;
+      default:
+        break;
     }
   }
   e.modrm = static_cast<uint8_t>(mod << 6 | reg << 3 | rm);
@@ -100,7 +107,8 @@ Encoding Redirect(const Decoded& d, const StandIns& stand_ins) {
 
 bool HasMandatoryPrefix(const Decoded& d, uint8_t value) {
   for (unsigned i = 0; i < d.insn.raw.prefix_count; ++i) {
-    if (d.insn.raw.prefixes[i].value == value && d.insn.raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY) return true;
+    if (d.insn.raw.prefixes[i].value == value && d.insn.raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY)
+      return true;
   }
   return false;
 }
@@ -111,8 +119,10 @@ bool NeedsOperandSizePrefix(const Decoded& d) {
     case ZYDIS_MNEMONIC_FNSTENV:
     case ZYDIS_MNEMONIC_FLDENV:
     case ZYDIS_MNEMONIC_FNSAVE:
-    case ZYDIS_MNEMONIC_FRSTOR: return !d.operand32;
-    default: break;
+    case ZYDIS_MNEMONIC_FRSTOR:
+      return !d.operand32;
+    default:
+      break;
   }
   const bool scalar = d.fpu == FpuUse::kNone && d.insn.mnemonic != ZYDIS_MNEMONIC_MOVNTI;
   return scalar && d.insn.operand_width == 16;
@@ -126,10 +136,17 @@ void EmitPrefixes(Emitter& out, const Decoded& d) {
 
 void EmitOpcode(Emitter& out, const Decoded& d, uint8_t opcode) {
   switch (d.insn.opcode_map) {
-    case ZYDIS_OPCODE_MAP_0F: out.Emit(0x0F); break;
-    case ZYDIS_OPCODE_MAP_0F38: out.Emit({0x0F, 0x38}); break;
-    case ZYDIS_OPCODE_MAP_0F3A: out.Emit({0x0F, 0x3A}); break;
-    default: break;
+    case ZYDIS_OPCODE_MAP_0F:
+      out.Emit(0x0F);
+      break;
+    case ZYDIS_OPCODE_MAP_0F38:
+      out.Emit({0x0F, 0x38});
+      break;
+    case ZYDIS_OPCODE_MAP_0F3A:
+      out.Emit({0x0F, 0x3A});
+      break;
+    default:
+      break;
   }
   out.Emit(opcode);
 }
@@ -185,17 +202,17 @@ void EmitLoadFpu(Emitter& out) {
 }
 
 void EmitStoreFpu(Emitter& out) {
-  out.Emit({0x41, 0x0F, 0xAE, 0x06});  // fxsave [r14]; doesn't wait, so a pending guest exception stays pending
-  out.Emit({0xDB, 0xE3});              // fninit
-  out.FrameAccess(kRexB, 0xD9, 5, kFrameFcw);       // fldcw
+  out.Emit({0x41, 0x0F, 0xAE, 0x06});          // fxsave [r14]; doesn't wait, so a pending guest exception stays pending
+  out.Emit({0xDB, 0xE3});                      // fninit
+  out.FrameAccess(kRexB, 0xD9, 5, kFrameFcw);  // fldcw
   out.Emit({0x41, 0x0F, 0xAE, 0x57, kFrameMxcsr});  // ldmxcsr
 }
 
 }  // namespace
 
 NativeCodeSlots::NativeCodeSlots(unsigned count) : count_(count) {
-  void* memory = mmap(nullptr, size_t{count} * kSlotBytes, PROT_READ | PROT_WRITE | PROT_EXEC,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, size_t{count} * kSlotBytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw UsageError("the host gives no executable memory (mmap with PROT_EXEC failed)");
   base_ = static_cast<uint8_t*>(memory);
 }
@@ -207,9 +224,9 @@ NativeEntry NativeCodeSlots::Assemble(unsigned slot, const Decoded& d) {
   Emitter out(begin);
   const StandIns stand_ins = ChooseStandIns(d);
   const bool fpu = d.fpu != FpuUse::kNone;
-  out.Emit({0x53, 0x55, 0x41, 0x56, 0x41, 0x57});     // push rbx, rbp, r14, r15
-  out.Emit({0x49, 0x89, 0xFF});                       // mov r15, rdi
-  out.Emit({0x4D, 0x8B, 0x77, kFrameFpu});            // mov r14, [r15 + fpu]
+  out.Emit({0x53, 0x55, 0x41, 0x56, 0x41, 0x57});  // push rbx, rbp, r14, r15
+  out.Emit({0x49, 0x89, 0xFF});                    // mov r15, rdi
+  out.Emit({0x4D, 0x8B, 0x77, kFrameFpu});         // mov r14, [r15 + fpu]
   if (fpu) EmitLoadFpu(out);
   EmitLoadRegisters(out, stand_ins);
   EmitInstruction(out, d, stand_ins);

@@ -25,8 +25,10 @@ bool AllowsMisaligned(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_PCMPESTRI:
     case ZYDIS_MNEMONIC_PCMPESTRM:
     case ZYDIS_MNEMONIC_PCMPISTRI:
-    case ZYDIS_MNEMONIC_PCMPISTRM: return true;
-    default: return false;
+    case ZYDIS_MNEMONIC_PCMPISTRM:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -34,10 +36,13 @@ unsigned OperandBytes(const Step& s, const Operand& op) {
   const unsigned environment = s.d.operand32 ? kEnvironment32 : kEnvironment16;
   switch (s.d.insn.mnemonic) {
     case ZYDIS_MNEMONIC_FNSTENV:
-    case ZYDIS_MNEMONIC_FLDENV: return environment;
+    case ZYDIS_MNEMONIC_FLDENV:
+      return environment;
     case ZYDIS_MNEMONIC_FNSAVE:
-    case ZYDIS_MNEMONIC_FRSTOR: return environment + kX87RegistersBytes;
-    default: return op.size / 8u;
+    case ZYDIS_MNEMONIC_FRSTOR:
+      return environment + kX87RegistersBytes;
+    default:
+      return op.size / 8u;
   }
 }
 
@@ -107,6 +112,7 @@ uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, bool flush) {
   return control & mxcsr::kFlags;
 }
 
+/// After an unmasked underflow PE also tells a loss of precision by denormalization, which hardware wouldn't report.
 /// Throws #XM (or #UD without CR4.OSXMMEXCPT) when the instruction would raise an unmasked SIMD exception, with the
 /// MXCSR flags set and everything else as before. So the real run cannot trap on the host.
 void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
@@ -123,24 +129,32 @@ void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
   if (!(raised & unmasked)) return;
   if (raised & unmasked & mxcsr::kPreComputation) raised &= mxcsr::kPreComputation;
   StoreFx(state, fxsave::kMxcsr, control | raised);
+  if (s.d.fpu == FpuUse::kSseAndMmx) EnterMmx(state);  // comes before the exception on hardware
   ThrowFault(state.cr4 & cr4::kOsxmmexcpt ? Vector::kSimdFloatingPoint : Vector::kInvalidOpcode);
 }
 
 /// Puts the guest's own instruction and data pointers into the image, where the host has left its own.
 void SetX87Pointers(Step& s, MemoryOperand& memory, X87Pointers pointers) {
   switch (s.d.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_FNINIT: pointers = {}; break;
+    case ZYDIS_MNEMONIC_FNINIT:
+      pointers = {};
+      break;
     case ZYDIS_MNEMONIC_FNSAVE:
       WriteEnvironmentPointers(s, memory.Buffer(), pointers);
       pointers = {};
       break;
-    case ZYDIS_MNEMONIC_FNSTENV: WriteEnvironmentPointers(s, memory.Buffer(), pointers); break;
+    case ZYDIS_MNEMONIC_FNSTENV:
+      WriteEnvironmentPointers(s, memory.Buffer(), pointers);
+      break;
     case ZYDIS_MNEMONIC_FLDENV:
-    case ZYDIS_MNEMONIC_FRSTOR: pointers = ReadEnvironmentPointers(s, memory.Buffer()); break;
+    case ZYDIS_MNEMONIC_FRSTOR:
+      pointers = ReadEnvironmentPointers(s, memory.Buffer());
+      break;
     case ZYDIS_MNEMONIC_FNCLEX:
     case ZYDIS_MNEMONIC_FNSTSW:
     case ZYDIS_MNEMONIC_FNSTCW:
-    case ZYDIS_MNEMONIC_FLDCW: break;
+    case ZYDIS_MNEMONIC_FLDCW:
+      break;
     default:
       if (s.d.fpu != FpuUse::kX87Waiting) break;
       pointers.fop = static_cast<uint16_t>((s.d.insn.opcode & 7) << 8 | s.d.bytes[s.d.insn.raw.modrm.offset]);

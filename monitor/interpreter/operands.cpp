@@ -69,25 +69,37 @@ GuestLinear MemoryLinear(const Step& s, const Operand& op, unsigned bytes, Acces
 
 uint32_t ReadMemory(Cpu& cpu, GuestLinear address, unsigned bytes) {
   switch (bytes) {
-    case 1: return cpu.memory.Read<uint8_t>(address, cpu.Read());
-    case 2: return cpu.memory.Read<uint16_t>(address, cpu.Read());
-    default: return cpu.memory.Read<uint32_t>(address, cpu.Read());
+    case 1:
+      return cpu.memory.Read<uint8_t>(address, cpu.Read());
+    case 2:
+      return cpu.memory.Read<uint16_t>(address, cpu.Read());
+    default:
+      return cpu.memory.Read<uint32_t>(address, cpu.Read());
   }
 }
 
 void WriteMemory(Cpu& cpu, GuestLinear address, unsigned bytes, uint32_t value) {
   switch (bytes) {
-    case 1: cpu.memory.Write(address, static_cast<uint8_t>(value), cpu.Write()); break;
-    case 2: cpu.memory.Write(address, static_cast<uint16_t>(value), cpu.Write()); break;
-    default: cpu.memory.Write(address, value, cpu.Write()); break;
+    case 1:
+      cpu.memory.Write(address, static_cast<uint8_t>(value), cpu.Write());
+      break;
+    case 2:
+      cpu.memory.Write(address, static_cast<uint16_t>(value), cpu.Write());
+      break;
+    default:
+      cpu.memory.Write(address, value, cpu.Write());
+      break;
   }
 }
 
 uint32_t ReadOperand(Step& s, const Operand& op) {
   switch (op.type) {
-    case ZYDIS_OPERAND_TYPE_REGISTER: return ReadGpr(s.state(), op.reg.value);
-    case ZYDIS_OPERAND_TYPE_IMMEDIATE: return static_cast<uint32_t>(op.imm.value.u);
-    default: return ReadMemory(s.cpu, MemoryLinear(s, op, BytesOf(op), AccessType::kRead), BytesOf(op));
+    case ZYDIS_OPERAND_TYPE_REGISTER:
+      return ReadGpr(s.state(), op.reg.value);
+    case ZYDIS_OPERAND_TYPE_IMMEDIATE:
+      return static_cast<uint32_t>(op.imm.value.u);
+    default:
+      return ReadMemory(s.cpu, MemoryLinear(s, op, BytesOf(op), AccessType::kRead), BytesOf(op));
   }
 }
 

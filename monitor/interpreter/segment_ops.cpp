@@ -6,25 +6,28 @@
 namespace ring3 {
 namespace {
 
-constexpr unsigned kTableOperandBytes = 6;       // 16-bit limit, 32-bit base
-constexpr uint32_t kBaseMask16 = 0x00FF'FFFF;    // LGDT/LIDT with 16-bit operands load 24 bits of base
+constexpr unsigned kTableOperandBytes = 6;     // 16-bit limit, 32-bit base
+constexpr uint32_t kBaseMask16 = 0x00FF'FFFF;  // LGDT/LIDT with 16-bit operands load 24 bits of base
 
 /// LLDT, LTR, SLDT, STR, LAR, LSL, VERR, VERW, ARPL exist in protected mode only.
 void RequireProtectedMode(const Step& s) {
   if (s.RealOrV86()) ThrowFault(Vector::kInvalidOpcode);
 }
 
-void SetZero(Step& s, bool zero) {
-  s.state().eflags = (s.state().eflags & ~eflags::kZf) | (zero ? eflags::kZf : 0);
-}
+void SetZero(Step& s, bool zero) { s.state().eflags = (s.state().eflags & ~eflags::kZf) | (zero ? eflags::kZf : 0); }
 
 Seg FarPointerSegment(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-    case ZYDIS_MNEMONIC_LES: return Seg::kEs;
-    case ZYDIS_MNEMONIC_LFS: return Seg::kFs;
-    case ZYDIS_MNEMONIC_LGS: return Seg::kGs;
-    case ZYDIS_MNEMONIC_LSS: return Seg::kSs;
-    default: return Seg::kDs;
+    case ZYDIS_MNEMONIC_LES:
+      return Seg::kEs;
+    case ZYDIS_MNEMONIC_LFS:
+      return Seg::kFs;
+    case ZYDIS_MNEMONIC_LGS:
+      return Seg::kGs;
+    case ZYDIS_MNEMONIC_LSS:
+      return Seg::kSs;
+    default:
+      return Seg::kDs;
   }
 }
 

@@ -37,13 +37,13 @@ struct Decoded {
   std::array<uint8_t, kMaxInstructionBytes> bytes;
   uint8_t length = 0;  // 0: empty
   bool code32 = false;
-  bool illegal = false;                         // always #UD
-  bool operand32 = false, address32 = false;    // after prefixes
-  bool rep = false, repne = false;              // the last of F3/F2 wins
+  bool illegal = false;                       // always #UD
+  bool operand32 = false, address32 = false;  // after prefixes
+  bool rep = false, repne = false;            // the last of F3/F2 wins
   FpuUse fpu = FpuUse::kNone;
   FeatureNeed need;
   Handler handler = nullptr;
-  int8_t memory_operand = -1;  // index of the operand that is really accessed, if any
+  int8_t memory_operand = -1;    // index of the operand that is really accessed, if any
   NativeEntry native = nullptr;  // assembled on first use
 
   const ZydisDecodedOperand& Op(unsigned index) const { return operands[index]; }
@@ -62,9 +62,9 @@ struct Step {
   uint32_t next_eip;
   Checkpoint checkpoint;
   StepResult result;
-  bool eip_set = false;           // the handler has set EIP itself
-  bool roll_back = true;          // cleared when a callee keeps (or has deliberately replaced) the state on a fault
-  bool inhibit_trap = false;      // no single-step trap after this instruction
+  bool eip_set = false;       // the handler has set EIP itself
+  bool roll_back = true;      // cleared when a callee keeps (or has deliberately replaced) the state on a fault
+  bool inhibit_trap = false;  // no single-step trap after this instruction
 
   CpuState& state() const { return cpu.state; }
   OperandSize Size() const { return d.operand32 ? OperandSize::k32 : OperandSize::k16; }

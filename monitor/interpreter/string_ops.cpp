@@ -1,5 +1,5 @@
-// MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS with and without REP. Every iteration commits ESI, EDI and ECX before the next
-// begins, so a fault leaves the state after the last whole iteration.
+// MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS with and without REP. Every iteration commits ESI, EDI and ECX before the
+// next begins, so a fault leaves the state after the last whole iteration.
 #include <algorithm>
 #include <cstring>
 
@@ -40,9 +40,7 @@ class StringOperation {
   GuestLinear Source(AccessType type = AccessType::kRead) const {
     return DataLinear(s_, source_segment_, Index(kEsi), element_bytes_, type);
   }
-  GuestLinear Destination(AccessType type) const {
-    return DataLinear(s_, Seg::kEs, Index(kEdi), element_bytes_, type);
-  }
+  GuestLinear Destination(AccessType type) const { return DataLinear(s_, Seg::kEs, Index(kEdi), element_bytes_, type); }
   uint32_t LoadSource() const { return ReadMemory(cpu(), Source(), element_bytes_); }
   uint32_t LoadDestination() const { return ReadMemory(cpu(), Destination(AccessType::kRead), element_bytes_); }
   void StoreDestination(uint32_t value) const {

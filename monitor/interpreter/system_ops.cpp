@@ -1,7 +1,6 @@
 // Ports, interrupt flag, control, debug and model-specific registers, and the rest of the system instructions.
-#include "monitor/cpu/privileged.h"
-
 #include "monitor/cpu/interrupts.h"
+#include "monitor/cpu/privileged.h"
 #include "monitor/interpreter/handlers.h"
 #include "monitor/interpreter/operands.h"
 

@@ -22,8 +22,8 @@ SegmentRegister FlatSegment(uint16_t selector, uint16_t attributes, unsigned dpl
 
 }  // namespace
 
-Machine::Machine(const char* model) : cpu{.state = {}, .model = FindCpuModel(model), .memory = memory_, .mmu = mmu_,
-                                          .ports = ports_} {
+Machine::Machine(const char* model)
+    : cpu{.state = {}, .model = FindCpuModel(model), .memory = memory_, .mmu = mmu_, .ports = ports_} {
   cpu.state.Reset();
   constexpr uint16_t kDpl3 = 0x60;
   Set<uint64_t>(kGdt + selectors::kCode0, Descriptor(0, 0xFFFFF, kFlatCode));

@@ -114,8 +114,8 @@ void CompareFpu(const CpuState& state, const OracleState& expected, Text& text) 
 
 Trial MakeTrial(std::vector<uint8_t> code, uint32_t seed) {
   std::mt19937 random(seed);
-  constexpr uint32_t kInteresting[] = {0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF'FFFF, 0x8000'0000,
-                                       0xFFFF'FFFF, 0x1234'5678};
+  constexpr uint32_t kInteresting[] = {0,      1,      0x7F,        0x80,        0xFF,        0x7FFF,
+                                       0x8000, 0xFFFF, 0x7FFF'FFFF, 0x8000'0000, 0xFFFF'FFFF, 0x1234'5678};
   const auto value = [&] { return random() % 2 ? kInteresting[random() % std::size(kInteresting)] : random(); };
   Trial trial{.code = std::move(code), .seed = seed};
   for (uint32_t& r : trial.gpr) r = static_cast<uint32_t>(value());

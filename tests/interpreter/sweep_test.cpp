@@ -47,12 +47,16 @@ bool Excluded(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
     case ZYDIS_MNEMONIC_RDPMC:
     // The stack holds noise: TF would be set at random.
     case ZYDIS_MNEMONIC_POPF:
-    case ZYDIS_MNEMONIC_POPFD: return true;
+    case ZYDIS_MNEMONIC_POPFD:
+      return true;
     // Targets are noise, outside the mapped code: control flow has its own test.
-    case ZYDIS_MNEMONIC_RET: return true;
+    case ZYDIS_MNEMONIC_RET:
+      return true;
     case ZYDIS_MNEMONIC_CALL:
-    case ZYDIS_MNEMONIC_JMP: return operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    default: break;
+    case ZYDIS_MNEMONIC_JMP:
+      return operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    default:
+      break;
   }
   if (insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && insn.operand_width == 16) return true;  // below 64 KiB
   for (unsigned i = 0; i < insn.operand_count; ++i) {
@@ -67,13 +71,13 @@ bool Excluded(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
 
 const std::set<ZydisISASet>& OfferedSets() {
   static const std::set<ZydisISASet> sets = {
-      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,     ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
-      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
-      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,     ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
-      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,     ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
-      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,    ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
-      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,  ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
-      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX, ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
+      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,        ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
+      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
+      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,        ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
+      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,        ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
+      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,       ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
+      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,     ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
+      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX,    ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
       ZYDIS_ISA_SET_POPCNT,     ZYDIS_ISA_SET_SSE_PREFETCH};
   return sets;
 }
@@ -124,14 +128,14 @@ struct Sweep {
   void TryModRmForms(const Bytes& opcode, unsigned seeds) {
     for (unsigned reg = 0; reg < 8; ++reg) {
       const auto r = static_cast<uint8_t>(reg << 3);
-      Try(Form(opcode, 0xC0 | r | 1, {}), seeds);                            // ecx and friends
-      Try(Form(opcode, 0xC0 | r | 4, {}), seeds);                            // esp, or ah
-      Try(Form(opcode, static_cast<uint8_t>(0x00 | r | 3), {}), seeds);      // [ebx], 16-byte aligned
-      Try(Form(opcode, static_cast<uint8_t>(0x40 | r | 7), {0xF1}), seeds);  // [edi - 15]
+      Try(Form(opcode, 0xC0 | r | 1, {}), seeds);                                           // ecx and friends
+      Try(Form(opcode, 0xC0 | r | 4, {}), seeds);                                           // esp, or ah
+      Try(Form(opcode, static_cast<uint8_t>(0x00 | r | 3), {}), seeds);                     // [ebx], 16-byte aligned
+      Try(Form(opcode, static_cast<uint8_t>(0x40 | r | 7), {0xF1}), seeds);                 // [edi - 15]
       Try(Form(opcode, static_cast<uint8_t>(0x80 | r | 4), {0x26, 0x40, 0, 0, 0}), seeds);  // [esi + 64]
     }
-    Try(Form(opcode, 0x44, {0x24, 0x10}), seeds);                                          // [esp + 16]
-    Try(Form(opcode, 0x05, {0x40, 0x00, 0x01, 0x01}), seeds);                              // [disp32]
+    Try(Form(opcode, 0x44, {0x24, 0x10}), seeds);              // [esp + 16]
+    Try(Form(opcode, 0x05, {0x40, 0x00, 0x01, 0x01}), seeds);  // [disp32]
   }
 };
 
@@ -212,7 +216,8 @@ TEST_CASE("lock prefixes are accepted and refused as the processor does") {
   Sweep sweep;
   for (unsigned opcode = 0; opcode < 256; ++opcode) {
     // The decoder refuses most of these, so they are compared whatever it says; F0 needs no further bytes to differ.
-    for (const Bytes& op : {Bytes{0xF0, static_cast<uint8_t>(opcode)}, Bytes{0xF0, 0x0F, static_cast<uint8_t>(opcode)}}) {
+    for (const Bytes& op :
+         {Bytes{0xF0, static_cast<uint8_t>(opcode)}, Bytes{0xF0, 0x0F, static_cast<uint8_t>(opcode)}}) {
       Bytes plain(op.begin() + 1, op.end());
       for (uint8_t modrm : {0x03, 0xC1, 0x0B, 0x23, 0x33}) {
         const unsigned length = ComparableLength(Form(plain, modrm, {}));

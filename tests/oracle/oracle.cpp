@@ -104,8 +104,8 @@ class MappedRegion {
  public:
   explicit MappedRegion(const OracleRegion& region) : size_(region.bytes.size()) {
     void* wanted = reinterpret_cast<void*>(uintptr_t{region.address});
-    memory_ = mmap(wanted, size_, PROT_READ | PROT_WRITE | PROT_EXEC,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    memory_ = mmap(wanted, size_, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+                   -1, 0);
     if (memory_ == MAP_FAILED) throw std::runtime_error("oracle: an address is taken in this process");
     std::memcpy(memory_, region.bytes.data(), size_);
     if (!region.writable) mprotect(memory_, size_, PROT_READ | PROT_EXEC);

@@ -1,5 +1,5 @@
-// The real processor as a test oracle: runs 32-bit code natively in compatibility mode, in this process, and reports the
-// state at the first fault, trap or breakpoint.
+// The real processor as a test oracle: runs 32-bit code natively in compatibility mode, in this process, and reports
+// the state at the first fault, trap or breakpoint.
 #pragma once
 
 #include <array>

@@ -15,7 +15,7 @@ class AcpiPm final : public PortDevice {
  public:
   static constexpr uint64_t kTimerHertz = 3579545;
   static constexpr unsigned kTimerBits = 24;  // FADT flag TMR_VAL_EXT stays clear
-  static constexpr uint8_t kSleepTypeS5 = 5;
+  static constexpr uint8_t kSleepTypeS5 = 0;
   static constexpr uint8_t kAcpiEnable = 0xE1;  // written to the SMI command port
   static constexpr uint8_t kAcpiDisable = 0x1E;
 

@@ -130,6 +130,9 @@ void BtEngine::StoreFpu() {
   alignas(64) std::array<uint8_t, 512> host;
   asm volatile("fxsave64 %0\n\tfninit" : "=m"(host));
   auto& image = vcpu_.cpu.state.fxsave;
+  uint32_t fcs = 0, fds = 0;  // of the image loaded last: they hold until the next x87 instruction
+  std::memcpy(&fcs, &image[kFxFip + 4], sizeof fcs);
+  std::memcpy(&fds, &image[kFxFdp + 4], sizeof fds);
   image = host;
   std::memcpy(&image[kFxMxcsr], &vcpu_.run.mxcsr, sizeof vcpu_.run.mxcsr);
   std::memcpy(&image[kFxXmm], vcpu_.run.xmm.data(), vcpu_.run.xmm.size());
@@ -139,8 +142,10 @@ void BtEngine::StoreFpu() {
   std::memcpy(&host_pc, &host[kFxFip], sizeof host_pc);
   const std::optional<uint32_t> eip = translator_.GuestEipOf(host_pc);
   const uint32_t fip = eip.value_or(static_cast<uint32_t>(host_pc));
-  const CpuState& state = vcpu_.cpu.state;
-  const uint32_t fcs = eip ? state.Segment(Seg::kCs).selector : 0, fds = eip ? state.Segment(Seg::kDs).selector : 0;
+  if (eip) {
+    fcs = vcpu_.cpu.state.Segment(Seg::kCs).selector;
+    fds = vcpu_.cpu.state.Segment(Seg::kDs).selector;
+  }
   std::memcpy(&image[kFxFip], &fip, sizeof fip);
   std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
   std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);

@@ -1,0 +1,62 @@
+#include "tests/instructions/trials.h"
+
+#include <fmt/core.h>
+
+#include <catch2/catch.hpp>
+
+namespace ring3 {
+namespace {
+constexpr unsigned kMostReported = 25;
+}
+
+Trials::Trials() = default;
+Trials::~Trials() = default;
+
+void Trials::Note(const std::string& name, const char* reference, const Program& program, const std::string& difference) {
+  if (difference.empty()) return;
+  if (++failed_ <= kMostReported) report_ += fmt::format("{} against {}: {}{}\n", name, reference, Describe(program), difference);
+}
+
+void Trials::Compare(const std::string& name, const Program& program, Reference reference, Ignore ignore) {
+  ++compared_;
+  const Outcome actual = RunOn(translated_, program);
+  if (reference != Reference::kInterpreter) {
+    Ignore native = ignore;
+    native.selectors = true;
+    native.x87_pointers = true;
+    Note(name, "the processor", program, Difference(actual, RunNatively(program), native));
+  }
+  if (reference != Reference::kNative) {
+    Note(name, "the interpreter", program, Difference(actual, RunOn(interpreted_, program), ignore));
+  }
+}
+
+void Trials::Try(const std::string& name, const std::function<void(asmjit::x86::Assembler&)>& write, Reference reference,
+                 Ignore ignore) {
+  Bytes code;
+  try {
+    code = Assemble(guest::kCode + Program().offset, write);
+  } catch (const std::logic_error& error) {
+    throw std::logic_error(name + ": " + error.what());
+  }
+  TryBytes(name, code, reference, ignore);
+}
+
+void Trials::TryBytes(const std::string& name, const Bytes& code, Reference reference, Ignore ignore) {
+  for (unsigned seed = 1; seed <= seeds; ++seed) {
+    for (unsigned cpl : {3u, 0u}) {
+      if (cpl == 0 ? !cpl0 : !cpl3) continue;
+      Program program = MakeProgram(code, seed, cpl);
+      if (adjust) adjust(program);
+      Compare(name, program, reference, ignore);
+    }
+  }
+}
+
+void Trials::Report(unsigned at_least) const {
+  INFO(failed_ << " of " << compared_ << " programs differ\n" << report_);
+  CHECK(failed_ == 0);
+  CHECK(compared_ >= at_least);
+}
+
+}  // namespace ring3

@@ -1,0 +1,52 @@
+// Runs programs translated, natively and interpreted, and collects what differs.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "tests/translator/program.h"
+
+namespace ring3 {
+
+/// Which references a program is compared with.
+enum class Reference : uint8_t {
+  kNative,       // the processor alone
+  kInterpreter,  // the slow path: what the processor cannot run for us (privilege, segments)
+  kBoth,
+};
+
+class Trials {
+ public:
+  Trials();
+  ~Trials();
+
+  /// Compares one program as it stands.
+  void Compare(const std::string& name, const Program& program, Reference reference, Ignore ignore = {});
+  /// Assembles the code and compares it at CPL 3 and CPL 0 with registers from several seeds.
+  void Try(const std::string& name, const std::function<void(asmjit::x86::Assembler&)>& write,
+           Reference reference = Reference::kNative, Ignore ignore = {});
+  /// The same for code given as bytes.
+  void TryBytes(const std::string& name, const Bytes& code, Reference reference = Reference::kNative, Ignore ignore = {});
+
+  /// For the programs that follow.
+  unsigned seeds = 3;
+  bool cpl0 = true, cpl3 = true;
+  /// Changes each program that Try makes before it runs.
+  std::function<void(Program&)> adjust;
+
+  unsigned Compared() const { return compared_; }
+  /// Fails the test case when something differed or fewer programs ran than expected.
+  void Report(unsigned at_least) const;
+  const std::string& Differences() const { return report_; }
+  TestMachine& Translated() { return translated_; }
+
+ private:
+  void Note(const std::string& name, const char* reference, const Program& program, const std::string& difference);
+
+  TestMachine translated_;
+  TestMachine interpreted_{{.interpreter = true}};
+  unsigned compared_ = 0, failed_ = 0;
+  std::string report_;
+};
+
+}  // namespace ring3

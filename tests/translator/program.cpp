@@ -1,0 +1,185 @@
+#include "tests/translator/program.h"
+
+#include <fmt/core.h>
+
+#include <cstring>
+#include <iterator>
+#include <random>
+#include <stdexcept>
+
+#include "translator/dump.h"
+
+namespace ring3 {
+namespace {
+
+constexpr uint8_t kInt3 = 0xCC;
+constexpr uint32_t kBreakpoint = 3, kPageFault = 14;
+
+Bytes Noise(uint32_t seed, size_t bytes) {
+  uint64_t state = 0x9E37'79B9'7F4A'7C15 ^ (seed * 0x1000'0001ull);
+  Bytes out(bytes);
+  for (size_t i = 0; i < bytes; i += sizeof state) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    std::memcpy(&out[i], &state, sizeof state);
+  }
+  return out;
+}
+
+/// Registers with plausible numbers: FNINIT's control word and tags, any contents.
+std::array<uint8_t, 512> FpuNoise(std::mt19937& random) {
+  std::array<uint8_t, 512> image = OracleState().fxsave;
+  constexpr unsigned kTags = 4, kSt0 = 32, kXmm0 = 160, kSlot = 16;
+  for (unsigned i = 0; i < 8; ++i) {
+    const long double number = (static_cast<double>(random()) - 2e9) / (1 + random() % 1000);
+    std::memcpy(&image[kSt0 + kSlot * i], &number, 10);
+    for (unsigned b = 0; b < kSlot; ++b) image[kXmm0 + kSlot * i + b] = static_cast<uint8_t>(random());
+  }
+  image[kTags] = static_cast<uint8_t>(random() % 4 ? 0xFF : random());
+  const auto status = static_cast<uint16_t>(random() & 0x7F00);
+  std::memcpy(&image[2], &status, sizeof status);
+  return image;
+}
+
+void CompareBytes(const char* what, uint32_t base, const Bytes& actual, const Bytes& expected, std::string& text) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (actual[i] == expected[i]) continue;
+    text += fmt::format("  {} [{:08x}] {:02x}, expected {:02x}\n", what, base + i, actual[i], expected[i]);
+    return;
+  }
+}
+
+void CompareFpu(const Outcome& actual, const Outcome& expected, bool ignore_pointers, std::string& text) {
+  constexpr unsigned kPointers = 6, kMxcsr = 24, kMxcsrMask = 28, kMxcsrMaskEnd = 32, kXmmEnd = 288;
+  for (unsigned i = 0; i < kXmmEnd; ++i) {
+    const bool pointer = i >= kPointers && i < kMxcsr;
+    if ((pointer && ignore_pointers) || (i >= kMxcsrMask && i < kMxcsrMaskEnd)) continue;
+    if (actual.fxsave[i] == expected.fxsave[i]) continue;
+    text += fmt::format("  fxsave[{}] {:02x}, expected {:02x}\n", i, actual.fxsave[i], expected.fxsave[i]);
+    return;
+  }
+}
+
+}  // namespace
+
+Program MakeProgram(Bytes code, uint32_t seed, unsigned cpl) {
+  std::mt19937 random(seed);
+  constexpr uint32_t kEdges[] = {0,      1,      0x7F,        0x80,        0xFF,        0x7FFF,
+                                 0x8000, 0xFFFF, 0x7FFF'FFFF, 0x8000'0000, 0xFFFF'FFFF, 0x1234'5678};
+  Program p{.code = std::move(code), .seed = seed, .cpl = cpl};
+  for (uint32_t& r : p.gpr) r = random() % 2 ? kEdges[random() % std::size(kEdges)] : static_cast<uint32_t>(random());
+  const uint32_t middle = guest::kData + guest::kDataBytes / 2;
+  p.gpr[kEbx] = middle + (random() % 64) * 16;
+  p.gpr[kEsi] = middle + (random() % 64) * 16;
+  p.gpr[kEdi] = middle + random() % 1024;
+  p.gpr[kEsp] = guest::kStack + guest::kStackBytes / 2 + (random() % 16) * 16;
+  p.gpr[kEbp] = guest::kStack + guest::kStackBytes / 2 + (random() % 16) * 16;
+  if (random() % 4) p.gpr[kEcx] = random() % 70;
+  p.eflags |= random() & (eflags::kCf | eflags::kPf | eflags::kAf | eflags::kZf | eflags::kSf | eflags::kOf);
+  if (random() % 4 == 0) p.eflags |= eflags::kDf;
+  p.fxsave = FpuNoise(random);
+  return p;
+}
+
+Bytes Assemble(uint32_t address, const std::function<void(asmjit::x86::Assembler&)>& write) {
+  asmjit::CodeHolder holder;
+  holder.init(asmjit::Environment(asmjit::Arch::kX86), address);
+  struct Thrower : asmjit::ErrorHandler {
+    void handleError(asmjit::Error, const char* message, asmjit::BaseEmitter*) override {
+      throw std::logic_error(message);
+    }
+  } thrower;
+  asmjit::x86::Assembler a(&holder);
+  a.setErrorHandler(&thrower);
+  write(a);
+  holder.flatten();
+  holder.resolveUnresolvedLinks();
+  holder.relocateToBase(address);
+  const auto& buffer = holder.textSection()->buffer();
+  return {buffer.data(), buffer.data() + buffer.size()};
+}
+
+void Load(TestMachine& machine, const Program& program) {
+  machine.Reset(program.cpl);
+  machine.LoadCode(program.code, program.offset);
+  machine.Write(guest::kDataFrames, Noise(program.seed, guest::kDataBytes));
+  machine.Write(guest::kStackFrames, Noise(program.seed + 1, guest::kStackBytes));
+  CpuState& s = machine.State();
+  s.gpr = program.gpr;
+  s.eip = program.Start();
+  s.eflags = program.eflags;
+  s.fxsave = program.fxsave;
+}
+
+Outcome RunOn(TestMachine& machine, const Program& program) {
+  Load(machine, program);
+  return machine.Run();
+}
+
+Outcome RunNatively(const Program& program) {
+  OracleState start;
+  start.gpr = program.gpr;
+  start.eip = program.Start();
+  start.eflags = program.eflags;
+  start.fxsave = program.fxsave;
+  Bytes code(guest::kCodeBytes, kInt3);
+  std::copy(program.code.begin(), program.code.end(), code.begin() + program.offset);
+  start.regions = {{guest::kCode, std::move(code), false},
+                   {guest::kData, Noise(program.seed, guest::kDataBytes), true},
+                   {guest::kStack, Noise(program.seed + 1, guest::kStackBytes), true}};
+  const OracleResult result = RunOracle(start);
+  if (result.timed_out) throw std::runtime_error("the processor did not finish");
+  Outcome out{.vector = result.vector, .gpr = result.state.gpr, .eip = result.state.eip, .eflags = result.state.eflags};
+  if (result.vector != kBreakpoint) out.error_code = result.error_code;
+  if (result.vector == kPageFault) {
+    out.cr2 = result.cr2;
+    if (program.cpl != 3) out.error_code &= ~4u;  // U/S
+  }
+  out.fxsave = result.state.fxsave;
+  out.data = result.state.regions[1].bytes;
+  out.stack = result.state.regions[2].bytes;
+  return out;
+}
+
+std::string Difference(const Outcome& actual, const Outcome& expected, const Ignore& ignore) {
+  constexpr const char* kNames[] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"};
+  const auto number = [](const std::optional<uint32_t>& v) { return v ? static_cast<int>(*v) : -1; };
+  std::string text;
+  if (actual.vector != expected.vector) {
+    text += fmt::format("  vector {}, expected {}\n", number(actual.vector), number(expected.vector));
+  }
+  const auto check = [&](const char* what, uint32_t a, uint32_t e) {
+    if (a != e) text += fmt::format("  {} {:08x}, expected {:08x}\n", what, a, e);
+  };
+  check("error code", actual.error_code, expected.error_code);
+  if (expected.vector == kPageFault) check("cr2", actual.cr2, expected.cr2);
+  for (unsigned i = 0; i < kGprCount; ++i) check(kNames[i], actual.gpr[i], expected.gpr[i]);
+  check("eip", actual.eip, expected.eip);
+  check("eflags", actual.eflags & ~ignore.flags, expected.eflags & ~ignore.flags);
+  if (!ignore.selectors) {
+    for (unsigned i = 0; i < kSegCount; ++i) check("selector", actual.selectors[i], expected.selectors[i]);
+  }
+  CompareFpu(actual, expected, ignore.x87_pointers, text);
+  CompareBytes("data", guest::kData, actual.data, expected.data, text);
+  CompareBytes("stack", guest::kStack, actual.stack, expected.stack, text);
+  return text;
+}
+
+std::string Describe(const Program& program) {
+  std::string text = fmt::format("seed {}, CPL {}, eflags {:08x}, at {:08x}:", program.seed, program.cpl, program.eflags,
+                                 program.Start());
+  for (uint8_t byte : program.code) text += fmt::format(" {:02x}", byte);
+  text += "\n  registers";
+  for (uint32_t r : program.gpr) text += fmt::format(" {:08x}", r);
+  text += "\n";
+  for (size_t at = 0; at < program.code.size();) {
+    unsigned length = 1;
+    const std::span<const uint8_t> rest(program.code.data() + at, program.code.size() - at);
+    text += fmt::format("    {:08x} {}\n", program.Start() + at, Disassemble(rest, program.Start() + at, false, length));
+    at += length;
+  }
+  return text;
+}
+
+}  // namespace ring3

@@ -1,0 +1,55 @@
+// A test program, its reference runs and the comparison of whole outcomes.
+#pragma once
+
+#include <asmjit/x86.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tests/oracle/oracle.h"
+#include "tests/translator/test_machine.h"
+
+namespace ring3 {
+
+using Bytes = std::vector<uint8_t>;
+
+/// Code and everything its result depends on. The data and stack regions hold noise made from `seed`.
+struct Program {
+  Bytes code;
+  uint32_t offset = guest::kCodeBytes / 4;  // of the code in its region
+  std::array<uint32_t, kGprCount> gpr{};
+  uint32_t eflags = eflags::kReserved1 | eflags::kIf;
+  std::array<uint8_t, 512> fxsave{};
+  uint32_t seed = 0;
+  unsigned cpl = 3;
+
+  uint32_t Start() const { return guest::kCode + offset; }
+};
+
+/// EBX, ESI, EDI point into the data region and EBP and ESP into the stack (16-byte aligned, but for EDI), ECX is often
+/// small; the rest is noise with a liking for edge values.
+Program MakeProgram(Bytes code, uint32_t seed, unsigned cpl);
+
+/// 32-bit code that `write` assembles for `address`. Throws std::logic_error where the assembler refuses.
+Bytes Assemble(uint32_t address, const std::function<void(asmjit::x86::Assembler&)>& write);
+
+/// Puts the program into a machine, ready to Run().
+void Load(TestMachine& machine, const Program& program);
+Outcome RunOn(TestMachine& machine, const Program& program);
+/// On the real processor at CPL 3. An Outcome with what would differ at CPL 0 adjusted.
+Outcome RunNatively(const Program& program);
+
+struct Ignore {
+  uint32_t flags = 0;
+  bool x87_pointers = true;  // FOP, FIP, FDP: native ones have another layout
+  bool selectors = false;    // native FS and GS are others
+};
+
+/// What differs, a line each; empty when nothing does.
+std::string Difference(const Outcome& actual, const Outcome& expected, const Ignore& ignore);
+
+/// Code, registers and listing of a program, for failure messages.
+std::string Describe(const Program& program);
+
+}  // namespace ring3

@@ -66,8 +66,10 @@ GuestPhysical ShadowMmu::Impl::TableOf(uint64_t pde, uint32_t region) const {
   return ApplyA20(paging, EntryAddress(paging, pde, false)) + half;
 }
 
-/// Compares with the current directory; the snapshot follows a change that takes nothing away.
-bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number) const {
+/// Compares with the current directory; the snapshot follows a change that takes nothing away. A kernel's entries differ
+/// between address spaces in A and D alone: each directory is a copy in which they have not been set yet. A processor
+/// keeps its global translations all the same (unless `with_global`), and may set A of a table's entry ahead of use.
+bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number, bool with_global) {
   if (!PagingOn(paging)) return false;
   GuestPhysical base;
   uint32_t index;
@@ -76,6 +78,14 @@ bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number) con
     pde = TableReader(memory, paging, base).Entry(index);
   }
   if (pde == region.pde) return false;
+  const uint64_t beyond_accessed = (pde ^ region.pde) & ~uint64_t{entry::kAccessed};
+  if (region.large) {
+    const bool global = (paging.cr4 & cr4::kPge) && (pde & region.pde & entry::kGlobal);
+    if (!with_global && global && !(beyond_accessed & ~uint64_t{entry::kDirty})) return false;
+  } else if (beyond_accessed == 0 && memory.KindOf(base) == PageKind::kRam && !memory.IsWatched(base.Page())) {
+    *memory.Flat(TableReader(memory, paging, base).Address(index)) |= entry::kAccessed;
+    return false;
+  }
   if (Changed(region.pde, pde, region.large ? kPageEntryMask | entry::kLarge : kTableEntryMask)) return true;
   region.pde = pde;
   return false;
@@ -110,7 +120,7 @@ void ShadowMmu::Impl::Compare(WindowId window, bool with_global) {
   if (!PagingOn(paging) || table.Empty(window)) return;
   DropBatch batch(*this, window);
   table.ForEachRegion(window, [&](uint32_t number, Region& region) {
-    if (DirectoryEntryChanged(region, number)) {
+    if (DirectoryEntryChanged(region, number, with_global)) {
       DropRegion(batch, region, number);
     } else if (!region.large) {
       CompareTable(batch, region, number, with_global);
@@ -127,7 +137,7 @@ void ShadowMmu::Impl::ComparePage(WindowId window, uint32_t page) {
   for (uint32_t n = std::min(number, sibling); n <= std::max(number, sibling); ++n) {
     Region* region = table.Find(window, n);
     if (!region) continue;
-    if (DirectoryEntryChanged(*region, n)) {
+    if (DirectoryEntryChanged(*region, n, true)) {
       DropRegion(batch, *region, n);
     } else if (n == number && !region->large && table.Get(window, page).Has(PageRecord::kMapped)) {
       const uint32_t i = page % Region::kPages;

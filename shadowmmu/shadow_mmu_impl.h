@@ -53,7 +53,7 @@ struct ShadowMmu::Impl final : KindListener {
   // shadow_compare.cpp: drops what the guest's tables no longer say.
   void Compare(WindowId window, bool with_global);
   void ComparePage(WindowId window, uint32_t page);
-  bool DirectoryEntryChanged(Region& region, uint32_t number) const;
+  bool DirectoryEntryChanged(Region& region, uint32_t number, bool with_global);
   void CompareTable(DropBatch& batch, Region& region, uint32_t number, bool with_global);
   void DropRegion(DropBatch& batch, Region& region, uint32_t number);
   void DropPage(WindowId window, uint32_t page);

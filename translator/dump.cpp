@@ -16,14 +16,25 @@ struct Line {
   std::string text;
 };
 
-std::vector<Line> GuestLines(const Block& block, const uint8_t* source) {
+/// The guest bytes a block was made from, from both pages where it crosses.
+std::vector<uint8_t> SourceOf(const Block& block, const PhysicalMemory& memory) {
+  const uint8_t* first = memory.Flat(block.key.physical);
+  if (!block.crosses_page) return {first, first + block.guest_bytes};
+  const size_t in_first = kPageSize - block.key.physical.PageOffset();
+  std::vector<uint8_t> bytes(first, first + in_first);
+  const uint8_t* second = memory.Flat(block.second_page);
+  bytes.insert(bytes.end(), second, second + (block.guest_bytes - in_first));
+  return bytes;
+}
+
+std::vector<Line> GuestLines(const Block& block, std::span<const uint8_t> source) {
   std::vector<Line> lines;
   Decoder decoder;
   GuestInstruction insn;
   for (uint32_t at = 0; at < block.guest_bytes;) {
     unsigned length = 1;
-    std::string text = Disassemble({source + at, static_cast<size_t>(block.guest_bytes - at)}, block.key.eip + at, false, length);
-    DecodeStatus status = decoder.Decode({source + at, static_cast<size_t>(block.guest_bytes - at)}, block.key.eip + at, insn);
+    std::string text = Disassemble(source.subspan(at), block.key.eip + at, false, length);
+    DecodeStatus status = decoder.Decode(source.subspan(at), block.key.eip + at, insn);
     char letter = status == DecodeStatus::kOk ? NameOf(insn.row.cls).letter : 'M';
     lines.push_back({block.key.eip + at, fmt::format("{} {:08x}  {}", letter, block.key.eip + at, text)});
     at += length;
@@ -56,7 +67,8 @@ void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const Phys
   fmt::print(out, "block eip {:08x} physical {:08x} mode {:05x}: {} guest bytes, {} host bytes at {:p}\n", block.key.eip,
              block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
-  std::vector<Line> guest = GuestLines(block, memory.Flat(block.key.physical));
+  const std::vector<uint8_t> source = SourceOf(block, memory);
+  const std::vector<Line> guest = GuestLines(block, source);
   size_t next = 0;
   const uint8_t* host = cache.At(block.host_offset);
   for (uint32_t at = 0; at < block.host_bytes;) {

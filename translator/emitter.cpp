@@ -126,6 +126,7 @@ void Emitter::EmitFallThrough(uint32_t eip) {
 }
 
 void Emitter::EmitInterpret(uint32_t eip) {
+  Mark(eip);
   as_.mov(x86::r8d, eip);
   EmitJumpTo(stubs_.LeaveToInterpret());
   EndBlock();

@@ -6,7 +6,7 @@
 
 namespace ring3 {
 namespace {
-constexpr unsigned kMostReported = 25;
+constexpr unsigned kMostOfOneName = 2, kMostNames = 25;
 }
 
 Trials::Trials() = default;
@@ -14,12 +14,19 @@ Trials::~Trials() = default;
 
 void Trials::Note(const std::string& name, const char* reference, const Program& program, const std::string& difference) {
   if (difference.empty()) return;
-  if (++failed_ <= kMostReported) report_ += fmt::format("{} against {}: {}{}\n", name, reference, Describe(program), difference);
+  ++failed_;
+  if (++failed_by_name_[name] > kMostOfOneName || failed_by_name_.size() > kMostNames) return;
+  report_ += fmt::format("{} against {}: {}{}\n", name, reference, Describe(program), difference);
 }
 
 void Trials::Compare(const std::string& name, const Program& program, Reference reference, Ignore ignore) {
   ++compared_;
-  const Outcome actual = RunOn(translated_, program);
+  Outcome actual;
+  try {
+    actual = RunOn(translated_, program);
+  } catch (const std::runtime_error& error) {
+    return Note(name, "anything", program, fmt::format("  {}\n", error.what()));
+  }
   if (reference != Reference::kInterpreter) {
     Ignore native = ignore;
     native.selectors = true;
@@ -54,7 +61,9 @@ void Trials::TryBytes(const std::string& name, const Bytes& code, Reference refe
 }
 
 void Trials::Report(unsigned at_least) const {
-  INFO(failed_ << " of " << compared_ << " programs differ\n" << report_);
+  std::string names;
+  for (const auto& [name, count] : failed_by_name_) names += fmt::format(" {} ({})", name, count);
+  INFO(failed_ << " of " << compared_ << " programs differ:" << names << "\n" << report_);
   CHECK(failed_ == 0);
   CHECK(compared_ >= at_least);
 }

@@ -1,7 +1,7 @@
 // Runs programs translated, natively and interpreted, and collects what differs.
 #pragma once
 
-#include <initializer_list>
+#include <map>
 #include <string>
 
 #include "tests/translator/program.h"
@@ -46,6 +46,7 @@ class Trials {
   TestMachine translated_;
   TestMachine interpreted_{{.interpreter = true}};
   unsigned compared_ = 0, failed_ = 0;
+  std::map<std::string, unsigned> failed_by_name_;
   std::string report_;
 };
 

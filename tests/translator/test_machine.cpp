@@ -162,6 +162,7 @@ void TestMachine::Reset(unsigned cpl, bool paging) {
   s.gpr[kEsp] = guest::kStack + guest::kStackBytes / 2;
   vcpu_.run.kick = 0;
   vcpu_.run.interrupts_waiting = 0;
+  vcpu_.run.fpu_in_image = 1;
   vcpu_.cpu.PagingChanged();
 }
 
@@ -185,7 +186,7 @@ void TestMachine::RunInterpreted() {
 
 void TestMachine::RunTranslated() {
   constexpr uint64_t kWatchInterval = 200'000'000;
-  constexpr auto kLongest = std::chrono::seconds(20);
+  constexpr auto kLongest = std::chrono::seconds(10);
   const KickTimer watchdog(kWatchInterval);
   const auto start = std::chrono::steady_clock::now();
   for (;;) {
@@ -207,10 +208,16 @@ void TestMachine::RunTranslated() {
 }
 
 Outcome TestMachine::Run() {
-  if (engine_) {
-    RunTranslated();
-  } else {
-    RunInterpreted();
+  try {
+    if (engine_) {
+      RunTranslated();
+      engine_->StoreFpu();  // what follows may use the host's FPU
+    } else {
+      RunInterpreted();
+    }
+  } catch (const TripleFault&) {
+    const CpuState& s = State();
+    throw std::runtime_error(fmt::format("triple fault (eip {:08x}, esp {:08x}, cr2 {:08x})", s.eip, s.gpr[kEsp], s.cr2));
   }
   return Collect();
 }

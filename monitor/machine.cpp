@@ -19,6 +19,9 @@
 namespace ring3 {
 namespace {
 
+// Input beyond this stays with the reader, which stops reading.
+constexpr size_t kMostQueuedInput = 4096;
+
 FILE* OpenReport(const std::string& path) {
   if (path.empty()) return nullptr;
   if (path == "-") return stderr;
@@ -58,6 +61,7 @@ Machine::Machine(const Options& options)
     : options_(options),
       serial_fd_(OpenSerial(options.serial)),
       dump_(OpenReport(options.dump_file)),
+      stats_(OpenReport(options.stats_file)),
       physical_(options.memory_bytes),
       mmu_(physical_),
       linear_(physical_),
@@ -84,6 +88,7 @@ Machine::~Machine() {
   SetCrashTrace(nullptr);
   input_.reset();
   CloseReport(dump_);
+  CloseReport(stats_);
   if (serial_fd_ > STDERR_FILENO) close(serial_fd_);
   if (demo_fd_ >= 0) close(demo_fd_);
 }
@@ -92,12 +97,20 @@ BoardOptions Machine::MakeBoardOptions() {
   BoardOptions board;
   board.ram_bytes = options_.memory_bytes;
   if (serial_fd_ >= 0) {
-    board.serial = [this](std::span<const uint8_t> bytes) { WriteFully(serial_fd_, bytes); };
+    board.serial = [this](std::span<const uint8_t> bytes) { WriteSerial(bytes); };
   }
   board.debug_console = [](std::span<const uint8_t> bytes) { WriteFully(STDERR_FILENO, bytes); };
   if (options_.debug_exit_port) board.debug_exit = {*options_.debug_exit_port, options_.debug_exit_port_count};
   if (options_.command == Command::kDemo) board.debug_exit = {0xF4, 4};
   return board;
+}
+
+void Machine::WriteSerial(std::span<const uint8_t> bytes) {
+  if (serial_failed_ || WriteFully(serial_fd_, bytes)) return;
+  serial_failed_ = true;
+  RawTerminal::Restore();
+  fmt::print(stderr, "ring3: cannot write the guest's serial output: {}\n", std::strerror(errno));
+  Stop(exit_code::kUsage);
 }
 
 BoardEvents Machine::MakeBoardEvents() {
@@ -197,7 +210,7 @@ void Machine::DeliverInterrupt() { engine_.DeliverInterrupt(board_.Pics().Acknow
 void Machine::HandleAttention() {
   vcpu_.run.kick = 0;
   if (input_) {
-    ConsoleInput::Batch batch = input_->Take();
+    ConsoleInput::Batch batch = input_->Take(serial_queue_.size() < kMostQueuedInput);
     serial_queue_.insert(serial_queue_.end(), batch.bytes.begin(), batch.bytes.end());
     if (batch.send_break) board_.Serial().ReceiveBreak();
     if (batch.quit) Stop(exit_code::kSuccess);
@@ -246,13 +259,11 @@ void Machine::Sleep() {
   HandleAttention();
 }
 
-void Machine::WriteStats() const {
-  if (options_.stats_file.empty()) return;
-  FILE* out = OpenReport(options_.stats_file);
+void Machine::WriteStats() {
+  if (!stats_) return;
   const double seconds = static_cast<double>(HostClock().NowNs() - start_ns_) / 1e9;
-  WriteStatistics(out, {seconds, translator_.Stats(), engine_.Stats(), signals_.Stats(), mmu_.Stats(),
+  WriteStatistics(stats_, {seconds, translator_.Stats(), engine_.Stats(), signals_.Stats(), mmu_.Stats(),
                         translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
-  CloseReport(out);
 }
 
 }  // namespace ring3

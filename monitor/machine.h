@@ -25,7 +25,7 @@ class Machine {
 
   /// Runs until the guest or the user ends it. Returns the program's exit code.
   int Run();
-  void WriteStats() const;
+  void WriteStats();
 
  private:
   enum class Request : uint8_t { kNone, kReset, kStop };
@@ -38,6 +38,7 @@ class Machine {
   void HandleAttention();
   void DeliverInterrupt();
   void FeedSerial();
+  void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
   void ArmTimer();
   void NoticeDeadline();
@@ -50,6 +51,7 @@ class Machine {
   int serial_fd_ = -1;
   int demo_fd_ = -1;
   FILE* dump_ = nullptr;
+  FILE* stats_ = nullptr;
   PhysicalMemory physical_;
   ShadowMmu mmu_;
   LinearMemory linear_;
@@ -67,6 +69,7 @@ class Machine {
   std::optional<uint64_t> armed_deadline_;
   Request request_ = Request::kNone;
   int exit_code_ = 0;
+  bool serial_failed_ = false;
   uint64_t start_ns_ = 0;
 };
 

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <csignal>
 #include <exception>
 
 #include "monitor/cpu/fault.h"
@@ -11,6 +12,8 @@
 int main(int argc, char** argv) {
   using namespace ring3;
   InstallTerminateReport();
+  std::signal(SIGPIPE, SIG_IGN);      // a closed output is an error to report, not a reason to die
+  std::signal(kKickSignal, SIG_IGN);  // until there is a vCPU to kick
   try {
     const Options options = ParseOptions(argc, argv);
     CheckHost();
@@ -19,6 +22,9 @@ int main(int argc, char** argv) {
     machine.WriteStats();
     return code;
   } catch (const UsageError& error) {
+    fmt::print(stderr, "ring3: {}\n", error.what());
+    return exit_code::kUsage;
+  } catch (const PortOverlap& error) {
     fmt::print(stderr, "ring3: {}\n", error.what());
     return exit_code::kUsage;
   }

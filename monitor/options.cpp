@@ -76,6 +76,10 @@ void ParseDevice(const std::string& text, Options& options) {
       throw UsageError(fmt::format("isa-debug-exit has no property '{}' (iobase, iosize)", key));
     }
   }
+  if (options.debug_exit_port_count < 1 || options.debug_exit_port_count > 4 ||
+      *options.debug_exit_port + options.debug_exit_port_count > 0x10000) {
+    throw UsageError("isa-debug-exit: iosize is 1 to 4, and its ports end at 0xffff");
+  }
 }
 
 struct RawOptions {
@@ -113,7 +117,10 @@ void Check(Options& options, const RawOptions& raw) {
   }
   if (!raw.machine.empty() && raw.machine != "pc") throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
   if (!raw.display.empty() && raw.display != "none") throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
-  if (options.max_seconds < 0) throw UsageError("--max-seconds wants a positive number");
+  constexpr double kLongest = 1e9;
+  if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {
+    throw UsageError("--max-seconds wants a positive number of seconds");
+  }
   FindCpuModel(options.cpu_model.empty() ? CpuModels().front().name : options.cpu_model);
 }
 

@@ -81,8 +81,9 @@ void ConsoleInput::ReadLoop() {
     if (waits[1].revents) return;
     {
       // A guest that doesn't read its serial port must not make the queue grow without end.
-      std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
       if (waiting_.bytes.size() > kMostWaiting) {
+        lock.unlock();
         usleep(1000);
         continue;
       }
@@ -119,9 +120,11 @@ void ConsoleInput::Interpret(std::span<const uint8_t> bytes) {
   }
 }
 
-ConsoleInput::Batch ConsoleInput::Take() {
+ConsoleInput::Batch ConsoleInput::Take(bool bytes) {
   std::lock_guard lock(mutex_);
-  return std::exchange(waiting_, {});
+  Batch taken = std::exchange(waiting_, {});
+  if (!bytes) waiting_.bytes = std::exchange(taken.bytes, {});
+  return taken;
 }
 
 bool WriteFully(int fd, std::span<const uint8_t> bytes) {

@@ -37,8 +37,8 @@ class ConsoleInput {
   ~ConsoleInput();
   ConsoleInput(const ConsoleInput&) = delete;
 
-  /// All that has arrived since the last call.
-  Batch Take();
+  /// All that has arrived since the last call; without `bytes`, these are left for later.
+  Batch Take(bool bytes);
 
  private:
   void ReadLoop();

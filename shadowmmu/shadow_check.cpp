@@ -56,6 +56,7 @@ std::vector<HostMapping> ReadHostMappings(uint64_t first, uint64_t end, const st
   if (!file) Fail("cannot read /proc/self/maps");
   char* line = nullptr;
   size_t capacity = 0;
+  uint64_t done = first;
   while (getline(&line, &capacity, file) > 0) {
     uint64_t from, to, offset, inode;
     char rights[5];
@@ -65,6 +66,8 @@ std::vector<HostMapping> ReadHostMappings(uint64_t first, uint64_t end, const st
       Fail(std::string("cannot parse ") + line);
     }
     if (to <= first || from >= end) continue;
+    if (from > done) Append(result, {done, from, 0, false, false});  // a hole
+    done = std::min(to, end);
     const std::string_view r(rights);
     HostMapping mapping{from, to, 0, r != "---p", r == "rw-s"};
     if (mapping.mapped) {
@@ -78,6 +81,7 @@ std::vector<HostMapping> ReadHostMappings(uint64_t first, uint64_t end, const st
     }
     Append(result, mapping);
   }
+  Append(result, {done, end, 0, false, false});
   std::free(line);
   std::fclose(file);
   return result;

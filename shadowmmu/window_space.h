@@ -37,11 +37,13 @@ class WindowSpace {
   bool Unmap(WindowId window, uint32_t page, uint32_t pages);
 
  private:
+  void ReserveAnywhere();
   void* At(WindowId window, uint32_t page) const {
     return reinterpret_cast<void*>(Base(window).value + (uint64_t{page} << kPageShift));
   }
 
   uint64_t first_ = 0;
+  bool holes_ = false;  // unmapped stretches of windows are holes, which are cheaper to map into than PROT_NONE filler
   unsigned windows_;
   int memory_fd_;
 };

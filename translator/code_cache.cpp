@@ -178,6 +178,7 @@ void CodeCache::CheckInvariants() const {
       require(b.host_offset >= previous_end && b.host_offset + b.host_bytes <= segment.end, "blocks overlap");
       previous_end = b.host_offset + b.host_bytes;
       live += b.live;
+      require(!b.recovery.empty() && b.recovery.front().host_offset == 0, "a block has no recovery map");
       require(b.live == (Find(b.key) == id), "lookup and liveness differ");
       require(b.live || b.incoming == kNone, "a dead block is jumped to");
       for (LinkId link = b.incoming; link != kNone; link = links_[link].next_incoming) {

@@ -21,6 +21,7 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base) {
   host_base_ = host_base;
   ended_ = shadow_ = false;
   recovery_.clear();
+  Mark(start_eip);  // whatever comes, every host address of the block has an entry
   exits_.clear();
 }
 
@@ -120,13 +121,15 @@ void Emitter::EmitIndirectExit() {
 }
 
 void Emitter::EmitFallThrough(uint32_t eip) {
-  if (shadow_) return EmitInterpret(eip);  // the monitor honours the shadow
+  if (shadow_) {  // the monitor honours it
+    recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = true, .eip = eip});
+    return EmitInterpret(eip);
+  }
   EmitDirectExit(eip);
   EndBlock();
 }
 
 void Emitter::EmitInterpret(uint32_t eip) {
-  Mark(eip);
   as_.mov(x86::r8d, eip);
   EmitJumpTo(stubs_.LeaveToInterpret());
   EndBlock();

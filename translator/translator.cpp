@@ -93,7 +93,7 @@ BlockId Translator::Translate(const BlockKey& key) {
   const GuestPhysical second_page = block.second_page;
   BlockId id = cache_.AddBlock(std::move(block));
   WatchPage(key.physical.Page(), id);
-  if (crosses) WatchPage(second_page, id);
+  if (crosses && second_page.Page() != key.physical.Page()) WatchPage(second_page, id);
   if (options_.dump) Dump(options_.dump, id);
   return id;
 }

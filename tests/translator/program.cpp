@@ -134,7 +134,8 @@ Outcome RunNatively(const Program& program) {
   if (result.vector != kBreakpoint) out.error_code = result.error_code;
   if (result.vector == kPageFault) {
     out.cr2 = result.cr2;
-    if (program.cpl != 3) out.error_code &= ~4u;  // U/S
+    out.error_code &= ~pferr::kFetch;  // reported with NX on, which the test machine has off
+    if (program.cpl != 3) out.error_code &= ~pferr::kUser;
   }
   out.fxsave = result.state.fxsave;
   out.data = result.state.regions[1].bytes;

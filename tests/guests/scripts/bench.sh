@@ -39,11 +39,11 @@ md5_64MiB() { dd if=/dev/zero bs=1M count=64 | md5sum | cut -d' ' -f1; }
 pipe_64MiB() { dd if=/dev/zero bs=64k count=1024 | cat >/dev/null && echo ok; }
 
 # Pseudo-random numbers (Lehmer's generator), so that there is something to sort and to compress.
-numbers() { awk 'BEGIN { x = 1; for (i = 0; i < 100000; i++) { x = x * 16807 % 2147483647; print x } }'; }
+numbers() { awk 'BEGIN { x = 1; for (i = 0; i < 300000; i++) { x = x * 16807 % 2147483647; print x } }'; }
 
-gzip_numbers() { gzip <numbers | gunzip | cksum | cut -d' ' -f1,2; }
+gzip_numbers() { gzip <numbers | gunzip | md5sum | cut -d' ' -f1; }
 
-sort_numbers() { sort -n numbers | cksum | cut -d' ' -f1,2; }
+sort_numbers() { sort -n numbers | md5sum | cut -d' ' -f1; }
 
 awk_floating_point() { awk 'BEGIN { for (i = 2; i < 300000; i++) s += 1 / (i * i - 1); printf "%.9f", s }'; }
 
@@ -52,8 +52,8 @@ bench shell-loop-20000 shell_loop
 bench fork-exec-200 fork_exec
 bench md5sum-64MiB md5_64MiB
 bench pipe-64MiB pipe_64MiB
-bench gzip-1MiB gzip_numbers
+bench gzip-3MiB gzip_numbers
 bench awk-300000 awk_floating_point
-bench sort-100000 sort_numbers
+bench sort-300000 sort_numbers
 rm -f numbers
 echo "bench: done"

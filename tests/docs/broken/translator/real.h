@@ -1,0 +1,1 @@
+// A file for the checker to find.

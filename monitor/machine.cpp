@@ -22,6 +22,8 @@ namespace {
 // Input beyond this stays with the reader, which stops reading.
 constexpr size_t kMostQueuedInput = 4096;
 
+constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
+
 FILE* OpenReport(const std::string& path) {
   if (path.empty()) return nullptr;
   if (path == "-") return stderr;
@@ -168,7 +170,10 @@ int Machine::Run() {
     const pthread_t vcpu_thread = pthread_self();
     input_ = std::make_unique<ConsoleInput>(
         STDIN_FILENO, ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); }});
-    board_.Serial().OnReceiveReady([this] { FeedSerial(); });
+    board_.Serial().OnReceiveReady([this] {
+      FeedSerial();
+      if (serial_queue_.empty()) Kick();  // the reader may hold more
+    });
   }
   engine_.OnStep([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
   engine_.SetFpuErrorLine([](void* board) { static_cast<Board*>(board)->Pics().SetIrq(layout::kFpuIrq, true); }, &board_);
@@ -217,6 +222,10 @@ void Machine::HandleAttention() {
     FeedSerial();
   }
   board_.RunTimers();
+  if (const uint64_t now = clock_.NowNs(); now - relaxed_ns_ > kRelaxPeriodNs) {
+    relaxed_ns_ = now;
+    translator_.Relax();
+  }
   if (request_ == Request::kReset) ResetMachine();
   ArmTimer();
 }

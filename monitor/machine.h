@@ -70,7 +70,7 @@ class Machine {
   Request request_ = Request::kNone;
   int exit_code_ = 0;
   bool serial_failed_ = false;
-  uint64_t start_ns_ = 0;
+  uint64_t start_ns_ = 0, relaxed_ns_ = 0;
 };
 
 }  // namespace ring3

@@ -263,18 +263,41 @@ void Translator::WatchedPageWritten(GuestPhysical address, uint32_t size) {
     stats_.blocks_invalidated += dropped;
     ++stats_.pages_invalidated;
   }
-  if (++page.writes >= kWritesBeforeSelfChecking) {
-    page.self_checking = true;
-    const std::vector<BlockId> all = page.blocks;
-    for (BlockId id : all) {
-      RemoveFromPages(id);
-      KillBlock(id);
-    }
+  NoteWrite(address.PageNumber(), page);
+}
+
+void Translator::NoteWrite(uint64_t page_number, CodePage& page) {
+  busy_pages_.insert(page_number);
+  if (++page.writes < kWritesBeforeSelfChecking || page.self_checking) return;
+  page.self_checking = true;
+  KillPage(page);
+}
+
+void Translator::KillPage(CodePage& page) {
+  const std::vector<BlockId> all = page.blocks;
+  for (BlockId id : all) {
+    RemoveFromPages(id);
+    KillBlock(id);
   }
+}
+
+void Translator::Relax() {
+  std::erase_if(busy_pages_, [&](uint64_t number) {
+    CodePage& page = code_pages_[number];
+    const bool quiet = page.writes == 0;
+    page.writes = 0;
+    if (quiet && page.self_checking) {
+      KillPage(page);
+      page.self_checking = false;
+    }
+    return quiet;
+  });
 }
 
 void Translator::DropStale(BlockId id) {
   ++stats_.stale_blocks;
+  const uint64_t page_number = cache_.Get(id).key.physical.PageNumber();
+  NoteWrite(page_number, code_pages_[page_number]);
   RemoveFromPages(id);
   KillBlock(id);
 }

@@ -80,6 +80,9 @@ class Translator : public WriteListener, public MappingListener {
   /// A self-checking block found its source changed.
   void DropStale(BlockId block);
 
+  /// Called a few times a second: pages that have been quiet since the last call climb down from self-checking blocks
+  /// to write protection (a kernel patches its code in bursts, at boot above all).
+  void Relax();
   /// The guest instruction that a host address in the cache was translated from.
   std::optional<uint32_t> GuestEipOf(uint64_t host_pc) const;
 
@@ -91,7 +94,7 @@ class Translator : public WriteListener, public MappingListener {
  private:
   struct CodePage {
     std::vector<BlockId> blocks;
-    uint32_t writes = 0;         // that hit translated bytes
+    uint32_t writes = 0;         // guest stores that faulted, or blocks found stale, since the last Relax()
     bool self_checking = false;  // left writable; its blocks compare their source before they run
   };
   struct BlockCounts {
@@ -106,6 +109,8 @@ class Translator : public WriteListener, public MappingListener {
   void WatchPage(GuestPhysical page, BlockId block);
   void InstallBlock(const BlockKey& key, Block& block);
   bool FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count);
+  void NoteWrite(uint64_t page_number, CodePage& page);
+  void KillPage(CodePage& page);
   void RemoveFromPages(BlockId id);
   size_t KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size);
   void KillBlock(BlockId id);
@@ -121,6 +126,7 @@ class Translator : public WriteListener, public MappingListener {
   Decoder decoder_;
   Emitter emitter_;
   std::unordered_map<uint64_t, CodePage> code_pages_;            // by physical page number
+  std::unordered_set<uint64_t> busy_pages_;                       // written or self-checking: what Relax() looks at
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::unordered_set<uint64_t> demoted_sites_;                   // by physical address
   std::unordered_map<uint64_t, uint32_t> user_accesses_;         // by physical address of the instruction

@@ -1,4 +1,4 @@
-# The machines that bench/run compares, and how the host times what they print. Sourced; needs $ring3, $scratch, say.
+# The machines that bench/run compares, and how the host times what they print. Sourced; needs $root, $ring3, $scratch, say.
 
 readonly guests=${RING3_GUESTS:-${XDG_CACHE_HOME:-$HOME/.cache}/ring3/guests}
 readonly memory=256M
@@ -18,6 +18,8 @@ prepare_native() {
     native_folder=$(mktemp -d -p /dev/shm)
     trap 'rm -rf "$scratch" "$native_folder"' EXIT
   fi
+  # The guest has one CPU. The last of those that this process may use:
+  one_cpu=("$(command -v taskset)" -c "$(sed -n 's/^Cpus_allowed_list:\t\(.*[^0-9]\)\?//p' /proc/self/status)")
   native=yes
 }
 
@@ -32,7 +34,7 @@ run_machine() {
         -no-reboot -kernel "$guests/vmlinuz-686" -initrd "$guests/initramfs.cpio.gz" -append "$append"
       ;;
     native)
-      (cd "$native_folder" && PATH=$scratch/native exec -a sh "$guests/busybox" "$root/tests/guests/scripts/$script.sh")
+      (cd "$native_folder" && PATH=$scratch/native exec "${one_cpu[@]}" sh "$root/tests/guests/scripts/$script.sh")
       ;;
   esac
 }

@@ -76,6 +76,10 @@ void BtEngine::HandleExit(BlockMode mode) {
     case ExitReason::kInterrupted:
     case ExitReason::kIndirectMiss: break;  // the next lookup fills the branch table
     case ExitReason::kLinkMiss: FollowLink(mode); break;
+    case ExitReason::kDemoted:
+      if (const auto site = CurrentSite()) translator_.NoteDemotedExecution(*site);
+      StepOne();
+      break;
     case ExitReason::kEmulate: NoteEmulatedAccess(); [[fallthrough]];
     case ExitReason::kInterpret:
     case ExitReason::kCodeWrite: StepOne(); break;
@@ -152,12 +156,16 @@ void BtEngine::StoreFpu() {
 }
 
 void BtEngine::NoteEmulatedAccess() {
-  const CpuState& state = vcpu_.cpu.state;
-  if (++emulated_sites_[state.eip] != kEmulationsBeforeDemotion) return;
+  if (++emulated_sites_[vcpu_.cpu.state.eip] != kEmulationsBeforeDemotion) return;
+  if (const auto site = CurrentSite()) translator_.DemoteSite(*site);
+}
+
+/// Where the current instruction lies in guest-physical memory.
+std::optional<GuestPhysical> BtEngine::CurrentSite() {
   try {
-    translator_.DemoteSite(vcpu_.cpu.memory.Translate(GuestLinear(state.eip), {AccessType::kFetch, vcpu_.cpu.User()}));
+    return vcpu_.cpu.memory.Translate(GuestLinear(vcpu_.cpu.state.eip), {AccessType::kFetch, vcpu_.cpu.User()});
   } catch (const GuestFault&) {
-    // The page is gone; the step that follows raises the same fault.
+    return std::nullopt;  // the step that follows raises the same fault
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 
 #include "monitor/exit_trace.h"
@@ -52,6 +53,7 @@ class BtEngine : public FpuKeeper {
   void StepOne();
   void Deliver(const GuestFault& fault);
   void NoteEmulatedAccess();
+  std::optional<GuestPhysical> CurrentSite();
 
   Vcpu& vcpu_;
   ShadowMmu& mmu_;

@@ -11,7 +11,7 @@
 namespace ring3 {
 
 const char* NameOf(ExitReason reason) {
-  constexpr const char* kNames[] = {"interrupted", "link-miss",  "indirect-miss", "interpret",
+  constexpr const char* kNames[] = {"interrupted", "link-miss",  "indirect-miss", "interpret", "demoted",
                                     "emulate",     "guest-fault", "code-write",   "stale"};
   static_assert(std::size(kNames) == static_cast<unsigned>(ExitReason::kCount));
   return kNames[static_cast<unsigned>(reason)];

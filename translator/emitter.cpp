@@ -135,6 +135,14 @@ void Emitter::EmitInterpret(uint32_t eip) {
   EndBlock();
 }
 
+void Emitter::EmitDemoted(const GuestInstruction& insn) {
+  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = shadow_, .eip = insn.eip});
+  emitted_class_ = InstructionClass::kInterpret;
+  as_.mov(x86::r8d, insn.eip);
+  EmitJumpTo(stubs_.LeaveDemoted());
+  EndBlock();
+}
+
 void Emitter::Finish() {
   for (PendingExit& exit : exits_) {
     Mark(exit.target_eip);

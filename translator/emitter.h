@@ -43,6 +43,8 @@ class Emitter {
   void EmitFallThrough(uint32_t eip);
   /// Ends the block by leaving to the monitor at `eip`.
   void EmitInterpret(uint32_t eip);
+  /// The same for an instruction at a demoted site.
+  void EmitDemoted(const GuestInstruction& insn);
 
   /// Writes the cold parts and hands everything over.
   void Finish();

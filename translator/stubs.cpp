@@ -20,7 +20,7 @@ constexpr int kXmmCount = 8;  // a 32-bit guest's
 const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 
 struct Generator : Xbyak::CodeGenerator {
-  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, stale, leave_recorded, leave_unentered;
+  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, leave_recorded, leave_unentered;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
     L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here
@@ -30,6 +30,8 @@ struct Generator : Xbyak::CodeGenerator {
     EmitLeave(ExitReason::kLinkMiss);
     L(interpret);
     EmitLeave(ExitReason::kInterpret);
+    L(demoted);
+    EmitLeave(ExitReason::kDemoted);
     L(stale);
     EmitLeave(ExitReason::kStale);
     EmitEnter();
@@ -134,6 +136,7 @@ Stubs::Stubs(uint8_t* memory) {
   indirect_miss_ = g.AddressOf(g.indirect_miss);
   link_miss_ = g.AddressOf(g.link_miss);
   interpret_ = g.AddressOf(g.interpret);
+  demoted_ = g.AddressOf(g.demoted);
   stale_ = g.AddressOf(g.stale);
   leave_recorded_ = g.AddressOf(g.leave_recorded);
   leave_unentered_ = g.AddressOf(g.leave_unentered);

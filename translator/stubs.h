@@ -24,6 +24,7 @@ class Stubs {
   uint64_t IndirectMiss() const { return indirect_miss_; }
   uint64_t LinkMiss() const { return link_miss_; }
   uint64_t LeaveToInterpret() const { return interpret_; }
+  uint64_t LeaveDemoted() const { return demoted_; }
   uint64_t Stale() const { return stale_; }
 
   // For the signal handlers.
@@ -36,7 +37,7 @@ class Stubs {
 
  private:
   void (*enter_)(Vcpu*) = nullptr;
-  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, stale_ = 0, leave_recorded_ = 0, leave_unentered_ = 0;
+  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, leave_recorded_ = 0, leave_unentered_ = 0;
   uint64_t enter_check_ = 0, enter_end_ = 0;
 };
 

@@ -11,8 +11,11 @@ namespace {
 
 // A page whose translations were overwritten this often is left writable and its blocks check themselves.
 constexpr uint32_t kWritesBeforeSelfChecking = 24;
-// A ring 0 string instruction that had user pages mapped for it this often is left to the monitor.
+// A ring 0 instruction that had user pages mapped for it this often is left to the monitor...
 constexpr uint32_t kUserAccessesBeforeDemotion = 8;
+// ...and taken back when it runs more often than this between two address-space switches: a mapping costs some 25 times
+// an execution on the slow path.
+constexpr uint64_t kExecutionsPerSwitch = 24;
 
 }  // namespace
 
@@ -141,9 +144,10 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       break;
     }
     if (demoted_sites_.contains(key.physical.value + at)) {
-      insn.row.cls = InstructionClass::kInterpret;
+      emitter_.EmitDemoted(insn);
+    } else {
+      emitter_.EmitInstruction(insn);
     }
-    emitter_.EmitInstruction(insn);
     at += insn.length;
     ++block.guest_instructions;
     ++counts.classes[static_cast<unsigned>(emitter_.EmittedClass())];
@@ -329,7 +333,21 @@ void Translator::WindowEmptied(WindowId window) {
 }
 
 void Translator::DemoteSite(GuestPhysical instruction) {
-  if (!demoted_sites_.insert(instruction.value).second) return;
+  if (demoted_sites_.try_emplace(instruction.value).second) Retranslate(instruction);
+}
+
+void Translator::NoteDemotedExecution(GuestPhysical instruction) {
+  auto found = demoted_sites_.find(instruction.value);
+  if (found == demoted_sites_.end() || !found->second.for_user_access) return;
+  DemotedSite& site = found->second;
+  const uint64_t switches = mmu_.Stats().cr3_loads - site.cr3_loads;
+  if (++site.executions < kExecutionsPerSwitch * (switches + 1)) return;
+  demoted_sites_.erase(found);
+  mapped_sites_.insert(instruction.value);
+  Retranslate(instruction);
+}
+
+void Translator::Retranslate(GuestPhysical instruction) {
   auto found = code_pages_.find(instruction.PageNumber());
   if (found != code_pages_.end()) KillOverlapping(found->second, instruction, 1);
 }
@@ -348,13 +366,16 @@ void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!eip || cache_.Get(id).crosses_page) return;
   const BlockKey& key = cache_.Get(id).key;
   const GuestPhysical site = key.physical + (*eip - key.eip);
-  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] != kUserAccessesBeforeDemotion) return;
+  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] < kUserAccessesBeforeDemotion) return;
+  user_accesses_[site.value] = 0;
+  if (mapped_sites_.contains(site.value)) return;
   GuestInstruction insn;
   const size_t room = kPageSize - site.PageOffset();
-  if (decoder_.Decode({memory_.Flat(site), room}, *eip, insn) == DecodeStatus::kOk &&
-      insn.row.cls == InstructionClass::kString) {
-    DemoteSite(site);
-  }
+  if (decoder_.Decode({memory_.Flat(site), room}, *eip, insn) != DecodeStatus::kOk) return;
+  // A string instruction moves whole runs on the slow path, so it never runs too often there.
+  const bool string = insn.row.cls == InstructionClass::kString;
+  demoted_sites_[site.value] = {.for_user_access = !string, .cr3_loads = mmu_.Stats().cr3_loads};
+  Retranslate(site);
 }
 
 TranslatorStats Translator::Stats() const {

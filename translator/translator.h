@@ -74,6 +74,9 @@ class Translator : public WriteListener, public MappingListener {
 
   /// From now on the instruction at this physical address is executed by the monitor: its accesses keep faulting.
   void DemoteSite(GuestPhysical instruction);
+  /// A demoted site was executed. One that runs often between two address-space switches was better off with mappings,
+  /// and gets them back for good.
+  void NoteDemotedExecution(GuestPhysical instruction);
   /// Ring 0 code at this host address had a user page mapped for it; string instructions that need that often are
   /// demoted.
   void NoteUserAccess(uint64_t host_pc);
@@ -112,6 +115,7 @@ class Translator : public WriteListener, public MappingListener {
   void NoteWrite(uint64_t page_number, CodePage& page);
   void KillPage(CodePage& page);
   void RemoveFromPages(BlockId id);
+  void Retranslate(GuestPhysical instruction);
   size_t KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size);
   void KillBlock(BlockId id);
   void ForgetCodePage(uint64_t page_number);
@@ -128,7 +132,12 @@ class Translator : public WriteListener, public MappingListener {
   std::unordered_map<uint64_t, CodePage> code_pages_;            // by physical page number
   std::unordered_set<uint64_t> busy_pages_;                       // written or self-checking: what Relax() looks at
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
-  std::unordered_set<uint64_t> demoted_sites_;                   // by physical address
+  struct DemotedSite {
+    bool for_user_access = false;  // rather than for MMIO
+    uint64_t executions = 0, cr3_loads = 0;  // the latter at demotion
+  };
+  std::unordered_map<uint64_t, DemotedSite> demoted_sites_;      // by physical address
+  std::unordered_set<uint64_t> mapped_sites_;                    // never to be demoted again
   std::unordered_map<uint64_t, uint32_t> user_accesses_;         // by physical address of the instruction
   std::deque<BlockCounts> counts_;                               // stable addresses: blocks count into them
   TranslatorStats stats_;

@@ -16,6 +16,7 @@ enum class ExitReason : uint32_t {
   kLinkMiss,      // a direct branch whose target is not linked yet: exit_link
   kIndirectMiss,  // an indirect branch whose target is not in the branch table
   kInterpret,     // the next instruction is for the monitor
+  kDemoted,       // the next instruction is at a site that was left to the monitor because its accesses kept faulting
   kEmulate,       // the next instruction's access goes where no window reaches (MMIO, a wrap at 4 GiB)
   kGuestFault,    // fault: what the host CPU reported, as a guest exception
   kCodeWrite,     // the next instruction writes to a page that holds translations: exit_physical

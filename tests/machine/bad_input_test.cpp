@@ -29,7 +29,7 @@ TEST_CASE("input: kernels and initrds that aren't files", "[input]") {
   Scratch scratch;
   const std::string fifo = scratch.Path("fifo");
   REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
-  for (const std::string file : {std::string("/dev/zero"), std::string("/dev/null"), fifo}) {
+  for (const std::string& file : {std::string("/dev/zero"), std::string("/dev/null"), fifo}) {
     CheckRefused({"run", "--kernel", file}, file);
     CheckOptionRefused("--initrd", file, file);
   }
@@ -46,16 +46,16 @@ TEST_CASE("input: files larger than any guest", "[input]") {
 }
 
 TEST_CASE("input: sizes", "[input]") {
-  for (const std::string value : {"-1", "12Q", "0x100M", "", "64.5M", "1e3", "64MM", "M", "18446744073709551616", "99999999999999G"}) {
+  for (const std::string& value : std::vector<std::string>{"-1", "12Q", "0x100M", "", "64.5M", "1e3", "64MM", "M", "18446744073709551616", "99999999999999G"}) {
     CheckOptionRefused("--memory", value, "memory: ");
     CheckOptionRefused("-m", value, "memory: ");
   }
-  for (const std::string value : {"0", "128K", "2G"}) CheckOptionRefused("--tc-size", value, "between 256K and 1G");
-  for (const std::string value : {"-1", "x", ""}) CheckOptionRefused("--tc-size", value, "--tc-size: ");
+  for (const std::string& value : std::vector<std::string>{"0", "128K", "2G"}) CheckOptionRefused("--tc-size", value, "between 256K and 1G");
+  for (const std::string& value : std::vector<std::string>{"-1", "x", ""}) CheckOptionRefused("--tc-size", value, "--tc-size: ");
 }
 
 TEST_CASE("input: times", "[input]") {
-  for (const std::string value : {"-1", "abc", "nan", "inf", "1e300"}) {
+  for (const std::string& value : std::vector<std::string>{"-1", "abc", "nan", "inf", "1e300"}) {
     CheckOptionRefused("--max-seconds", value, "--max-seconds");
   }
 }
@@ -88,7 +88,7 @@ TEST_CASE("input: files that cannot be written are reported before the guest run
 }
 
 TEST_CASE("input: hosts that lack a feature", "[input]") {
-  for (const std::string feature : {"bmi2", "fsgsbase"}) {
+  for (const std::string& feature : std::vector<std::string>{"bmi2", "fsgsbase"}) {
     CheckRefused({"demo"}, feature, {.environment = {"RING3_HIDE_CPU_FEATURE=" + feature}});
   }
 }

@@ -9,6 +9,7 @@
         .set INTERRUPT_GATE, 0x8E00
         .set VECTOR_UD, 6
         .set CARRY_AND_ZERO, 0x41
+        .set CR4_OSFXSR, 0x200
 
         .section .multiboot, "a"
         .balign 4
@@ -27,6 +28,10 @@ Start:  movl $stack_top, %esp
         shrl $16, %eax
         movw %ax, idt + 8 * VECTOR_UD + 6
         lidt idt_register
+        fninit
+        movl %cr4, %eax
+        orl $CR4_OSFXSR, %eax
+        movl %eax, %cr4
         xorl %ebp, %ebp                  // the checksum
         movl $ROUNDS, counter
 

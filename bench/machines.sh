@@ -1,4 +1,5 @@
-# The machines that bench/run compares, and how the host times what they print. Sourced; needs $root, $ring3, $scratch, say.
+# The machines that bench/run compares, and how the host times what they print. Sourced; needs $root, $ring3, $scratch
+# and say.
 
 readonly guests=${RING3_GUESTS:-${XDG_CACHE_HOME:-$HOME/.cache}/ring3/guests}
 readonly memory=256M

@@ -1,6 +1,6 @@
 # Turns the facts and samples of one bench/run into its reports. Input: lines "name<TAB>value", then lines
 # "round<TAB>machine<TAB>workload<TAB>seconds<TAB>result". -v format=table|json|page; for page, the last input file is
-# the page's template, where @TABLE@, @WORKLOADS@, @LOSSES@, @COSTS@ and @NAME@ of each fact stand for what belongs there.
+# the page's template, where @TABLE@, @WORKLOADS@, @LOSSES@, @COSTS@ and the facts' names stand for what belongs there.
 
 BEGIN {
   FS = "\t"
@@ -70,7 +70,8 @@ function Cell(list, pattern,   s) {
 }
 
 function Table(   text, i, name) {
-  text = "| workload | ring3, s | QEMU TCG, s | QEMU / ring3 | native, s | ring3 / native |\n|---|---:|---:|---:|---:|---:|\n"
+  text = "| workload | ring3, s | QEMU TCG, s | QEMU / ring3 | native, s | ring3 / native |\n"
+  text = text "|---|---:|---:|---:|---:|---:|\n"
   for (i = 1; i <= row_count; i++) {
     name = row_names[i]
     text = text "| " title[name] " | " Cell(samples["ring3", name], "%.2f") " | " Cell(samples["qemu", name], "%.2f") \

@@ -36,6 +36,7 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
         FlushOutput();
         if (events_.debug_exit) events_.debug_exit(code);
       }),
+      fpu_error_(IrqLine(pics_, layout::kFpuIrq)),
       pci_(reset_control_) {
   pics_.OnInterruptChange([this](bool) {
     if (events_.interrupt_changed) events_.interrupt_changed();
@@ -57,6 +58,7 @@ void Board::AttachPorts() {
   ports_.Attach(kSystemControlAPort, 1, system_control_a_, "system control A");
   ports_.Attach(kRtcPort, kRtcPortCount, rtc_, "real-time clock");
   ports_.Attach(kPostPort, 1, post_, "POST code");
+  ports_.Attach(kFpuErrorPort, kFpuErrorPortCount, fpu_error_, "x87 error");
   ports_.Attach(kDebugConsolePort, 1, debug_console_, "debug console");
   ports_.Attach(kSerial1Port, kSerialPortCount, serial_, "COM1");
   ports_.Attach(kPciAddressPort, kPciAddressPortCount, pci_.AddressPort(), "PCI configuration address");
@@ -96,6 +98,7 @@ void Board::Reset() {
   pm_.Reset();
   pci_.Reset();
   post_.Reset();
+  fpu_error_.Reset();
   SetA20(true);
 }
 

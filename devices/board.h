@@ -8,6 +8,7 @@
 #include "devices/acpi_pm.h"
 #include "devices/clock.h"
 #include "devices/debug_ports.h"
+#include "devices/fpu_error.h"
 #include "devices/i8042.h"
 #include "devices/layout.h"
 #include "devices/pci_bus.h"
@@ -62,6 +63,7 @@ class Board {
   AcpiPm& Pm() { return pm_; }
   PciBus& Pci() { return pci_; }
   PostPort& Post() { return post_; }
+  FpuErrorLatch& FpuError() { return fpu_error_; }
 
   /// Fires the timers that are due. Call at or after NextDeadline(); it changes with port accesses too.
   void RunTimers() { timers_.RunExpired(clock_.NowNs()); }
@@ -94,6 +96,7 @@ class Board {
   DebugConsole debug_console_;
   DebugExit debug_exit_;
   PostPort post_;
+  FpuErrorLatch fpu_error_;
   PciBus pci_;
   PciHostBridge host_bridge_;
 };

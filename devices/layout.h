@@ -26,6 +26,9 @@ inline constexpr uint16_t kPostPort = 0x80;
 inline constexpr uint16_t kSystemControlAPort = 0x92;
 inline constexpr uint16_t kDebugConsolePort = 0xE9;
 
+inline constexpr uint16_t kFpuErrorPort = 0xF0;
+inline constexpr unsigned kFpuErrorPortCount = 2;
+
 inline constexpr uint16_t kSerial1Port = 0x3F8;
 inline constexpr unsigned kSerialPortCount = 8;
 

@@ -50,8 +50,12 @@ EngineStop BtEngine::Run() {
         Enter(found.block, mode);
         HandleExit(mode);
         break;
-      case FillOutcome::kGuestFault: Deliver({Vector::kPageFault, found.error_code, state.eip}); break;
-      default: StepOne(); break;
+      case FillOutcome::kGuestFault:
+        Deliver({Vector::kPageFault, found.error_code, state.eip});
+        break;
+      default:
+        StepOne();
+        break;
     }
   }
 }
@@ -74,23 +78,33 @@ void BtEngine::HandleExit(BlockMode mode) {
   trace_.Record(reason, vcpu_.cpu.state);
   switch (reason) {
     case ExitReason::kInterrupted:
-    case ExitReason::kIndirectMiss: break;  // the next lookup fills the branch table
-    case ExitReason::kLinkMiss: FollowLink(mode); break;
+    case ExitReason::kIndirectMiss:
+      break;  // the next lookup fills the branch table
+    case ExitReason::kLinkMiss:
+      FollowLink(mode);
+      break;
     case ExitReason::kDemoted:
       if (const auto site = CurrentSite()) translator_.NoteDemotedExecution(*site);
       StepOne();
       break;
-    case ExitReason::kEmulate: NoteEmulatedAccess(); [[fallthrough]];
+    case ExitReason::kEmulate:
+      NoteEmulatedAccess();
+      [[fallthrough]];
     case ExitReason::kInterpret:
-    case ExitReason::kCodeWrite: StepOne(); break;
-    case ExitReason::kGuestFault: Deliver(vcpu_.run.fault); break;
+    case ExitReason::kCodeWrite:
+      StepOne();
+      break;
+    case ExitReason::kGuestFault:
+      Deliver(vcpu_.run.fault);
+      break;
     case ExitReason::kStale: {
       const uint32_t eip = vcpu_.cpu.state.eip;
       const CodeLookup found = translator_.Lookup(eip, mode);
       if (found.outcome == FillOutcome::kMapped) translator_.DropStale(found.block);
       break;
     }
-    case ExitReason::kCount: break;
+    case ExitReason::kCount:
+      break;
   }
 }
 

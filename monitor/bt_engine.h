@@ -21,8 +21,8 @@ enum class EngineStop : uint8_t {
 
 struct EngineStats {
   std::array<uint64_t, static_cast<unsigned>(ExitReason::kCount)> exits{};
-  uint64_t interpreted = 0;             // instructions executed on the slow path, for whatever reason
-  uint64_t untranslatable_steps = 0;    // of those: in modes that aren't translated
+  uint64_t interpreted = 0;           // instructions executed on the slow path, for whatever reason
+  uint64_t untranslatable_steps = 0;  // of those: in modes that aren't translated
   uint64_t faults_delivered = 0, interrupts_delivered = 0;
   std::array<uint64_t, 32> faults_by_vector{};
   std::array<uint64_t, ZYDIS_MNEMONIC_MAX_VALUE + 1> interpreted_by_mnemonic{};

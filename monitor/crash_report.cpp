@@ -8,6 +8,7 @@
 
 #include <cstring>
 #include <exception>
+#include <type_traits>
 
 #include "monitor/host_signals.h"
 #include "monitor/options.h"
@@ -26,13 +27,14 @@ void PrintRegisters(FILE* out, const CpuState& s) {
              s.eflags, s.cpl, s.halted, s.cr0, s.cr2, s.cr3, s.cr4);
   static constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
   auto print = [&](const char* name, const SegmentRegister& r) {
-    fmt::print(out, "{:<4} {:04x} base {:08x} limit {:08x} attributes {:04x}\n", name, r.selector, r.base, r.limit, r.attributes);
+    fmt::print(out, "{:<4} {:04x} base {:08x} limit {:08x} attributes {:04x}\n", name, r.selector, r.base, r.limit,
+               r.attributes);
   };
   for (unsigned i = 0; i < kSegCount; ++i) print(kSegments[i], s.seg[i]);
   print("ldtr", s.ldtr);
   print("tr", s.tr);
-  fmt::print(out, "gdtr base {:08x} limit {:04x}  idtr base {:08x} limit {:04x}\n", s.gdtr.base, s.gdtr.limit, s.idtr.base,
-             s.idtr.limit);
+  fmt::print(out, "gdtr base {:08x} limit {:04x}  idtr base {:08x} limit {:04x}\n", s.gdtr.base, s.gdtr.limit,
+             s.idtr.base, s.idtr.limit);
 }
 
 /// Guest code at EIP, read without side effects.
@@ -78,24 +80,50 @@ void PrintFrame(FILE* out, unsigned number, unw_cursor_t& cursor, uint64_t pc, c
   fmt::print(out, "#{:<2} {:016x} {}+{:#x}\n", number, pc, name, offset);
 }
 
-/// Walks from `context`, or from here when there is none. Translated code and stubs have no unwind tables but a fixed
-/// frame, so the walk goes on behind them from the stack pointer that the enter stub left.
-void PrintBacktrace(FILE* out, void* context, const Translator* translator) {
-  unw_context_t here;
+/// What the enter stub pushed, from the stack pointer it recorded upwards.
+struct EnterFrame {
+  uint64_t padding, r15, r14, r13, r12, rbp, rbx, return_address;
+};
+
+/// Translated code and stubs have no unwind tables but one fixed frame: the caller's context is read from it.
+void StepOverTranslatedCode(unw_context_t& context, const RunContext& run) {
+  const auto* frame = reinterpret_cast<const EnterFrame*>(run.host_rsp);
+  auto& regs = context.uc_mcontext.gregs;
+  const auto set = [&](int reg, uint64_t value) { regs[reg] = static_cast<greg_t>(value); };
+  set(REG_R15, frame->r15);
+  set(REG_R14, frame->r14);
+  set(REG_R13, frame->r13);
+  set(REG_R12, frame->r12);
+  set(REG_RBP, frame->rbp);
+  set(REG_RBX, frame->rbx);
+  set(REG_RIP, frame->return_address);
+  set(REG_RSP, run.host_rsp + sizeof(EnterFrame));
+}
+
+/// Walks from `signal_context`, or from here when there is none.
+void PrintBacktrace(FILE* out, const void* signal_context, HostSignals* active) {
+  constexpr unsigned kMostFrames = 40;
+  const Translator* translator = active ? &active->GetTranslator() : nullptr;
+  static_assert(std::is_same_v<unw_context_t, ucontext_t>);
+  unw_context_t context;
   unw_cursor_t cursor;
-  if (context) {
-    std::memcpy(&here, context, sizeof(unw_context_t) < sizeof(ucontext_t) ? sizeof(unw_context_t) : sizeof(ucontext_t));
-    unw_init_local2(&cursor, &here, UNW_INIT_SIGNAL_FRAME);
+  if (signal_context) {
+    context = *static_cast<const ucontext_t*>(signal_context);
   } else {
-    unw_getcontext(&here);
-    unw_init_local(&cursor, &here);
+    unw_getcontext(&context);
   }
-  for (unsigned number = 0; number < 40; ++number) {
+  unw_init_local(&cursor, &context);
+  for (unsigned number = 0; number < kMostFrames; ++number) {
     unw_word_t pc = 0;
     unw_get_reg(&cursor, UNW_REG_IP, &pc);
     if (pc == 0) break;
     PrintFrame(out, number, cursor, pc, translator);
-    if (unw_step(&cursor) <= 0) break;
+    if (translator && translator->Cache().Contains(pc)) {
+      StepOverTranslatedCode(context, active->GetVcpu().run);
+      unw_init_local(&cursor, &context);
+    } else if (unw_step(&cursor) <= 0) {
+      break;
+    }
   }
 }
 
@@ -103,7 +131,7 @@ void ReportAll(const char* title, void* context) {
   RawTerminal::Restore();
   HostSignals* active = HostSignals::Active();
   fmt::print(stderr, "\nring3: {}\nmonitor backtrace:\n", title);
-  PrintBacktrace(stderr, context, active ? &active->GetTranslator() : nullptr);
+  PrintBacktrace(stderr, context, active);
   std::fflush(stderr);
   static const ExitTrace kEmpty;
   if (active) PrintGuestReport(stderr, title, active->GetVcpu(), active->GetTranslator(), g_trace ? *g_trace : kEmpty);

@@ -11,8 +11,8 @@
 namespace ring3 {
 
 const char* NameOf(ExitReason reason) {
-  constexpr const char* kNames[] = {"interrupted", "link-miss",  "indirect-miss", "interpret", "demoted",
-                                    "emulate",     "guest-fault", "code-write",   "stale"};
+  constexpr const char* kNames[] = {"interrupted", "link-miss",   "indirect-miss", "interpret", "demoted",
+                                    "emulate",     "guest-fault", "code-write",    "stale"};
   static_assert(std::size(kNames) == static_cast<unsigned>(ExitReason::kCount));
   return kNames[static_cast<unsigned>(reason)];
 }
@@ -35,7 +35,8 @@ void ExitTrace::PrintEntry(FILE* out, uint64_t number, const Entry& e) {
 void ExitTrace::WriteLast() { PrintEntry(file_, count_, last_[(count_ - 1) % kKept]); }
 
 void ExitTrace::Print(FILE* out) const {
-  for (uint64_t i = count_ - std::min<uint64_t>(count_, kKept); i < count_; ++i) PrintEntry(out, i + 1, last_[i % kKept]);
+  for (uint64_t i = count_ - std::min<uint64_t>(count_, kKept); i < count_; ++i)
+    PrintEntry(out, i + 1, last_[i % kKept]);
 }
 
 }  // namespace ring3

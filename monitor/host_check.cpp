@@ -1,9 +1,9 @@
 #include "monitor/host_check.h"
 
+#include <cpuid.h>
 #include <fmt/core.h>
 #include <sys/auxv.h>
 
-#include <cpuid.h>
 #include <cstdlib>
 #include <string>
 

@@ -59,7 +59,9 @@ HostSignals::~HostSignals() {
 
 void HostSignals::OnFault(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
-  if (!g_active || !g_active->HandleFault(*static_cast<ucontext_t*>(context))) g_active->crash_(signal, info, context);
+  const bool from_outside = info->si_code <= 0;  // kill(2), not the processor
+  if (!g_active || from_outside || !g_active->HandleFault(*static_cast<ucontext_t*>(context)))
+    g_active->crash_(signal, info, context);
   errno = saved_errno;
 }
 
@@ -114,7 +116,9 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
       vcpu_.run.exit_physical = fill.physical;
       Leave(context, ExitReason::kCodeWrite);
       break;
-    default: Leave(context, ExitReason::kEmulate); break;
+    default:
+      Leave(context, ExitReason::kEmulate);
+      break;
   }
   return true;
 }

@@ -68,7 +68,8 @@ Machine::Machine(const Options& options)
       mmu_(physical_),
       linear_(physical_),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
-      vcpu_{.run = {}, .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = board_.Ports()}},
+      vcpu_{.run = {},
+            .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = board_.Ports()}},
       translator_(physical_, mmu_, MakeTranslatorOptions(options, dump_)),
       trace_(options.trace_exits_file),
       engine_(vcpu_, mmu_, translator_, trace_),
@@ -138,7 +139,8 @@ void Machine::LoadKernel() {
   if (options_.command == Command::kDemo) {
     if (demo_fd_ < 0) {
       demo_fd_ = memfd_create("ring3-demo", MFD_CLOEXEC);
-      if (demo_fd_ < 0 || !WriteFully(demo_fd_, DemoKernelImage())) throw UsageError("cannot hold the demo guest in memory");
+      if (demo_fd_ < 0 || !WriteFully(demo_fd_, DemoKernelImage()))
+        throw UsageError("cannot hold the demo guest in memory");
     }
     boot.kernel = fmt::format("/proc/self/fd/{}", demo_fd_);
   }
@@ -158,6 +160,7 @@ void Machine::ResetMachine() {
 }
 
 void Machine::Stop(int code) {
+  if (request_ == Request::kStop) return;  // the first reason counts
   request_ = Request::kStop;
   exit_code_ = code;
   Kick();
@@ -176,7 +179,7 @@ int Machine::Run() {
     });
   }
   engine_.OnStep([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
-  engine_.SetFpuErrorLine([](void* board) { static_cast<Board*>(board)->Pics().SetIrq(layout::kFpuIrq, true); }, &board_);
+  engine_.SetFpuErrorLine([](void* board) { static_cast<Board*>(board)->FpuError().Assert(); }, &board_);
   if (options_.max_seconds > 0) {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
     time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
@@ -197,7 +200,9 @@ void Machine::RunLoop() {
   HandleAttention();
   while (request_ != Request::kStop) {
     switch (engine_.Run()) {
-      case EngineStop::kInterruptible: DeliverInterrupt(); break;
+      case EngineStop::kInterruptible:
+        DeliverInterrupt();
+        break;
       case EngineStop::kHalted:
         if (board_.Pics().HasInterrupt() && (vcpu_.cpu.state.eflags & eflags::kIf)) {
           DeliverInterrupt();
@@ -205,7 +210,9 @@ void Machine::RunLoop() {
           Sleep();
         }
         break;
-      case EngineStop::kAttention: HandleAttention(); break;
+      case EngineStop::kAttention:
+        HandleAttention();
+        break;
     }
   }
 }
@@ -272,7 +279,7 @@ void Machine::WriteStats() {
   if (!stats_) return;
   const double seconds = static_cast<double>(HostClock().NowNs() - start_ns_) / 1e9;
   WriteStatistics(stats_, {seconds, translator_.Stats(), engine_.Stats(), signals_.Stats(), mmu_.Stats(),
-                        translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
+                           translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
 }
 
 }  // namespace ring3

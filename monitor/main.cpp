@@ -1,6 +1,9 @@
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 
 #include "monitor/cpu/fault.h"
@@ -9,8 +12,22 @@
 #include "monitor/machine.h"
 #include "monitor/options.h"
 
+namespace {
+
+/// A standard stream that is closed must not become the number of the next file that is opened. What takes its place
+/// fails on use.
+void OccupyStandardStreams() {
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+      std::exit(ring3::exit_code::kUsage);
+  }
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace ring3;
+  OccupyStandardStreams();
   InstallTerminateReport();
   std::signal(SIGPIPE, SIG_IGN);      // a closed output is an error to report, not a reason to die
   std::signal(kKickSignal, SIG_IGN);  // until there is a vCPU to kick

@@ -32,8 +32,9 @@ Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest 
 
 /// QEMU spells long options with one dash.
 std::vector<std::string> Normalise(int argc, const char* const* argv) {
-  static const std::set<std::string> kLong = {"kernel", "initrd", "append", "nographic", "no-reboot", "serial", "device",
-                                              "cpu",    "memory", "help",   "version",   "machine",   "display"};
+  static const std::set<std::string> kLong = {"kernel",  "initrd",  "append", "nographic", "no-reboot",
+                                              "serial",  "device",  "cpu",    "memory",    "help",
+                                              "version", "machine", "display"};
   std::vector<std::string> out;
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -49,7 +50,8 @@ std::vector<std::string> Normalise(int argc, const char* const* argv) {
 uint32_t ParseNumber(const std::string& text, const std::string& what) {
   char* end = nullptr;
   unsigned long value = std::strtoul(text.c_str(), &end, 0);
-  if (text.empty() || *end || value > 0xFFFF) throw UsageError(fmt::format("{}: '{}' is not a port number", what, text));
+  if (text.empty() || *end || value > 0xFFFF)
+    throw UsageError(fmt::format("{}: '{}' is not a port number", what, text));
   return static_cast<uint32_t>(value);
 }
 
@@ -95,11 +97,13 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--cpu", options.cpu_model, "CPU model that CPUID shows");
   app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
   app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
-  app.add_option("--dump", options.dump_file, "write every translated block, guest and host code, to this file (- for stderr)");
+  app.add_option("--dump", options.dump_file,
+                 "write every translated block, guest and host code, to this file (- for stderr)");
   app.add_option("--trace-exits", options.trace_exits_file, "write every exit from translated code to this file");
   app.add_option("--tc-size", raw.cache, "size of the translation cache")->capture_default_str();
   app.add_option("--max-seconds", options.max_seconds, "end after this time with exit code 124");
-  app.add_flag("--one-instruction-blocks", options.single_instruction_blocks, "translate one instruction at a time (debugging)");
+  app.add_flag("--one-instruction-blocks", options.single_instruction_blocks,
+               "translate one instruction at a time (debugging)");
   app.add_flag("!--no-link", options.link_blocks, "return to the monitor after every block (debugging)");
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
   app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
@@ -115,8 +119,10 @@ void Check(Options& options, const RawOptions& raw) {
       !(options.serial.starts_with("file:") && options.serial.size() > 5)) {
     throw UsageError(fmt::format("--serial {}: say stdio, file:F or none", options.serial));
   }
-  if (!raw.machine.empty() && raw.machine != "pc") throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
-  if (!raw.display.empty() && raw.display != "none") throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
+  if (!raw.machine.empty() && raw.machine != "pc")
+    throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
+  if (!raw.display.empty() && raw.display != "none")
+    throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
   constexpr double kLongest = 1e9;
   if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {
     throw UsageError("--max-seconds wants a positive number of seconds");
@@ -130,12 +136,17 @@ uint64_t ParseSize(const std::string& text, uint64_t default_unit, const std::st
   char* end = nullptr;
   const unsigned long long number = std::strtoull(text.c_str(), &end, 10);
   uint64_t unit = default_unit;
-  const std::string suffix = end;
-  if (suffix == "K" || suffix == "k") unit = 1u << 10;
-  else if (suffix == "M" || suffix == "m") unit = 1u << 20;
-  else if (suffix == "G" || suffix == "g") unit = 1u << 30;
-  else if (!suffix.empty() || end == text.c_str()) throw UsageError(fmt::format("{}: '{}' is not a size like 256M", what, text));
-  if (text[0] == '-' || number > (1ull << 42) / unit) throw UsageError(fmt::format("{}: {} is out of range", what, text));
+  const std::string suffix = end == text.c_str() ? "?" : end;
+  if (suffix == "K" || suffix == "k")
+    unit = 1u << 10;
+  else if (suffix == "M" || suffix == "m")
+    unit = 1u << 20;
+  else if (suffix == "G" || suffix == "g")
+    unit = 1u << 30;
+  else if (!suffix.empty())
+    throw UsageError(fmt::format("{}: '{}' is not a size like 256M", what, text));
+  if (text[0] == '-' || number > (1ull << 42) / unit)
+    throw UsageError(fmt::format("{}: {} is out of range", what, text));
   return number * unit;
 }
 

@@ -12,10 +12,10 @@ enum class Command : uint8_t { kRun, kDemo };
 
 /// Exit codes of the program.
 namespace exit_code {
-inline constexpr int kSuccess = 0;        // the guest powered off, or rebooted under --no-reboot
-inline constexpr int kUsage = 2;          // bad input or a host that cannot run us
-inline constexpr int kInternal = 3;       // triple fault or internal error
-inline constexpr int kTimeLimit = 124;    // --max-seconds
+inline constexpr int kSuccess = 0;      // the guest powered off, or rebooted under --no-reboot
+inline constexpr int kUsage = 2;        // bad input or a host that cannot run us
+inline constexpr int kInternal = 3;     // triple fault or internal error
+inline constexpr int kTimeLimit = 124;  // --max-seconds
 }  // namespace exit_code
 
 struct Options {
@@ -27,7 +27,7 @@ struct Options {
   bool no_reboot = false;
   std::string stats_file, trace_exits_file, dump_file;  // empty: off
   uint64_t cache_bytes = 32u << 20;
-  double max_seconds = 0;        // 0: no limit
+  double max_seconds = 0;  // 0: no limit
   bool single_instruction_blocks = false;
   bool link_blocks = true;
   std::optional<uint16_t> debug_exit_port;

@@ -15,7 +15,8 @@ ordered_json Classes(const ClassCounts& counts) {
   ordered_json out;
   uint64_t total = 0;
   for (uint64_t n : counts) total += n;
-  for (unsigned i = 0; i < counts.size(); ++i) out[std::string(NameOf(static_cast<InstructionClass>(i)).name)] = counts[i];
+  for (unsigned i = 0; i < counts.size(); ++i)
+    out[std::string(NameOf(static_cast<InstructionClass>(i)).name)] = counts[i];
   out["total"] = total;
   const uint64_t identical = counts[static_cast<unsigned>(InstructionClass::kIdentical)];
   out["identical_share"] = total ? static_cast<double>(identical) / static_cast<double>(total) : 0.0;

@@ -109,13 +109,23 @@ void ConsoleInput::Interpret(std::span<const uint8_t> bytes) {
     }
     escape_ = false;
     switch (byte) {
-      case 'x': waiting_.quit = true; break;
-      case 'b': waiting_.send_break = true; break;
+      case 'x':
+        waiting_.quit = true;
+        break;
+      case 'b':
+        waiting_.send_break = true;
+        break;
       case 'h':
-      case '?': WriteFully(STDERR_FILENO, {reinterpret_cast<const uint8_t*>(kHelp.data()), kHelp.size()}); break;
+      case '?':
+        WriteFully(STDERR_FILENO, {reinterpret_cast<const uint8_t*>(kHelp.data()), kHelp.size()});
+        break;
       case 'a':
-      case kEscape: waiting_.bytes.push_back(kEscape); break;
-      default: waiting_.bytes.push_back(byte); break;
+      case kEscape:
+        waiting_.bytes.push_back(kEscape);
+        break;
+      default:
+        waiting_.bytes.push_back(byte);
+        break;
     }
   }
 }

@@ -10,8 +10,8 @@ namespace ring3 {
 
 inline constexpr uint32_t kWindowPages = 1u << 20;  // 4 GiB
 
-/// One reservation, cut into strides: guard below, the window's 4 GiB, guard above. All of it is PROT_NONE except
-/// where Map put guest pages.
+/// One stretch of address space, cut into strides: guard below, the window's 4 GiB, guard above. Guards are PROT_NONE;
+/// a window is empty (holes or PROT_NONE) except where Map put guest pages.
 class WindowSpace {
  public:
   static constexpr uint64_t kStride = ShadowMmu::kGuardBelow + ShadowMmu::kGuardAbove;

@@ -11,9 +11,7 @@ SegmentShape ShapeOf(const SegmentRegister& s) {
   return s.base == 0 ? SegmentShape::kFlat : SegmentShape::kBased;
 }
 
-bool FlatCode(const SegmentRegister& cs) {
-  return cs.base == 0 && cs.limit == 0xFFFF'FFFF && cs.IsCode() && cs.Big();
-}
+bool FlatCode(const SegmentRegister& cs) { return cs.base == 0 && cs.limit == 0xFFFF'FFFF && cs.IsCode() && cs.Big(); }
 
 }  // namespace
 

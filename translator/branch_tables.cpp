@@ -10,7 +10,7 @@ namespace ring3 {
 namespace {
 constexpr uint32_t kLongestReach = 14;  // how far before a page an instruction that ends in it can begin
 constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
-}
+}  // namespace
 
 BranchTables::BranchTables() : tables_(kTables) {}
 
@@ -32,7 +32,8 @@ uint32_t* BranchTables::Select(WindowId window, BlockMode mode) {
     if (oldest->used && (!table.used || table.last_selected < oldest->last_selected)) oldest = &table;
   }
   if (!oldest->slots) {
-    void* memory = mmap(nullptr, kTableBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, kTableBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
       throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
     }
@@ -59,7 +60,8 @@ void BranchTables::Insert(uint32_t eip, uint32_t code_offset) {
 
 void BranchTables::Remove(uint32_t eip, uint32_t code_offset) {
   for (Table& table : tables_) {
-    if (table.used && table.filled_pages->test(eip >> kPageShift) && table.slots[eip] == code_offset) table.slots[eip] = 0;
+    if (table.used && table.filled_pages->test(eip >> kPageShift) && table.slots[eip] == code_offset)
+      table.slots[eip] = 0;
   }
 }
 

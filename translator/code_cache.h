@@ -26,15 +26,15 @@ struct BlockKey {
 
 struct Block {
   BlockKey key;
-  GuestPhysical second_page;                 // where its one instruction goes on, when it crosses a page
+  GuestPhysical second_page;  // where its one instruction goes on, when it crosses a page
   bool crosses_page = false;
   uint16_t guest_bytes = 0, guest_instructions = 0;
   uint32_t host_offset = 0, host_bytes = 0;  // in the cache
   std::vector<RecoveryEntry> recovery;
-  std::vector<LinkId> links;                 // its direct exits
-  LinkId incoming = kNone;                   // links of other blocks that jump here
+  std::vector<LinkId> links;  // its direct exits
+  LinkId incoming = kNone;    // links of other blocks that jump here
   BlockId next_in_bucket = kNone;
-  bool live = false;                         // found by lookup; a dead block's code may still be running
+  bool live = false;  // found by lookup; a dead block's code may still be running
 };
 
 /// A direct exit of a block: a jump instruction that goes to its own stub until it is linked to a block.
@@ -43,7 +43,7 @@ struct Link {
   uint32_t jump_offset = 0;  // of the rel32 field, in the cache
   uint32_t stub_offset = 0;  // where the jump goes while unlinked
   uint32_t target_eip = 0;
-  bool same_page = false;    // source and target lie in one guest page
+  bool same_page = false;  // source and target lie in one guest page
   LinkId next_incoming = kNone;
 };
 
@@ -62,9 +62,7 @@ class CodeCache {
   uint8_t* Base() const { return base_; }
   uint8_t* At(uint32_t offset) const { return base_ + offset; }
   uint64_t Bytes() const { return bytes_; }
-  bool Contains(uint64_t host_pc) const {
-    return host_pc - reinterpret_cast<uint64_t>(base_) < bytes_;
-  }
+  bool Contains(uint64_t host_pc) const { return host_pc - reinterpret_cast<uint64_t>(base_) < bytes_; }
 
   /// Where the next block will be written; evicts the oldest segment when there is no room for kMaxBlockBytes. The
   /// blocks evicted are reported through `evicted` before their memory is reused.
@@ -72,7 +70,7 @@ class CodeCache {
   /// Blocks of the segment that PrepareSpace would reuse if it had to make room now; empty when it has room.
   std::span<const BlockId> EvictionCandidates() const;
 
-  BlockId AddBlock(Block block);       // written at PrepareSpace()'s offset
+  BlockId AddBlock(Block block);  // written at PrepareSpace()'s offset
   Block& Get(BlockId id) { return blocks_[id]; }
   const Block& Get(BlockId id) const { return blocks_[id]; }
   LinkId AddLink(Link link);

@@ -13,7 +13,8 @@ const ZydisDecodedOperand* GuestInstruction::MemoryOperand() const {
 
 bool GuestInstruction::WritesMemory() const {
   for (unsigned i = 0; i < info.operand_count; ++i) {
-    if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) return true;
+    if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
+      return true;
   }
   return false;
 }

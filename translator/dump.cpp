@@ -64,8 +64,8 @@ std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool l
 }
 
 void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory) {
-  fmt::print(out, "block eip {:08x} physical {:08x} mode {:05x}: {} guest bytes, {} host bytes at {:p}\n", block.key.eip,
-             block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
+  fmt::print(out, "block eip {:08x} physical {:08x} mode {:05x}: {} guest bytes, {} host bytes at {:p}\n",
+             block.key.eip, block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
   const std::vector<uint8_t> source = SourceOf(block, memory);
   const std::vector<Line> guest = GuestLines(block, source);
@@ -73,7 +73,8 @@ void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const Phys
   const uint8_t* host = cache.At(block.host_offset);
   for (uint32_t at = 0; at < block.host_bytes;) {
     unsigned length = 1;
-    std::string text = Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), true, length);
+    std::string text =
+        Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), true, length);
     const RecoveryEntry& state = FindRecovery(block.recovery, at);
     std::string left;
     if (next < guest.size() && state.eip == guest[next].eip && state.esp_delta == 0) left = guest[next++].text;

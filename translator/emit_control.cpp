@@ -25,6 +25,7 @@ bool Emitter::EmitJump(const GuestInstruction& insn) {
     EmitDirectExit(insn.BranchTarget());
   } else {
     if (!EmitLoadBranchTarget(insn)) return false;
+    emitted_class_ = InstructionClass::kIndirect;
     EmitIndirectExit();
   }
   EndBlock();
@@ -36,8 +37,10 @@ bool Emitter::EmitConditional(const GuestInstruction& insn) {
     case ZYDIS_MNEMONIC_JECXZ:
     case ZYDIS_MNEMONIC_LOOP:
     case ZYDIS_MNEMONIC_LOOPE:
-    case ZYDIS_MNEMONIC_LOOPNE: return EmitCounted(insn);
-    default: break;
+    case ZYDIS_MNEMONIC_LOOPNE:
+      return EmitCounted(insn);
+    default:
+      break;
   }
   // The low four bits of the opcode are the condition in both the short and the near form.
   const uint8_t condition = insn.bytes[insn.info.raw.imm[0].offset - 1] & 0xF;

@@ -15,10 +15,10 @@ struct Parts {
   uint8_t opcode[4];
   uint8_t opcode_bytes = 0;
   bool has_modrm = false;
-  uint8_t reg = 0;               // ModRM.reg, REX.R included
-  uint8_t rm_register = 0;       // ModRM.rm when no memory operand, REX.B included
-  bool needs_no_rex = false;     // AH, CH, DH or BH is named
-  uint8_t opcode_rex_b = 0;      // REX.B for a register in the opcode
+  uint8_t reg = 0;            // ModRM.reg, REX.R included
+  uint8_t rm_register = 0;    // ModRM.rm when no memory operand, REX.B included
+  bool needs_no_rex = false;  // AH, CH, DH or BH is named
+  uint8_t opcode_rex_b = 0;   // REX.B for a register in the opcode
   uint8_t immediate[8];
   uint8_t immediate_bytes = 0;
 };
@@ -32,7 +32,8 @@ void TakePrefixes(const GuestInstruction& insn, Parts& parts) {
     bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
     if (keep && parts.prefix_count < sizeof parts.prefixes) parts.prefixes[parts.prefix_count++] = value;
   }
-  if (insn.info.mnemonic == ZYDIS_MNEMONIC_PAUSE && parts.prefix_count == 0) parts.prefixes[parts.prefix_count++] = 0xF3;
+  if (insn.info.mnemonic == ZYDIS_MNEMONIC_PAUSE && parts.prefix_count == 0)
+    parts.prefixes[parts.prefix_count++] = 0xF3;
 }
 
 void TakeOpcode(const GuestInstruction& insn, Parts& parts) {
@@ -66,13 +67,18 @@ void MapRegisters(const GuestInstruction& insn, Parts& parts) {
     bool is_esp = op.reg.value == ZYDIS_REGISTER_ESP || op.reg.value == ZYDIS_REGISTER_SP;
     if (!is_esp) continue;
     switch (op.encoding) {
-      case ZYDIS_OPERAND_ENCODING_MODRM_REG: parts.reg = host::kStack; break;
-      case ZYDIS_OPERAND_ENCODING_MODRM_RM: parts.rm_register = host::kStack; break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_REG:
+        parts.reg = host::kStack;
+        break;
+      case ZYDIS_OPERAND_ENCODING_MODRM_RM:
+        parts.rm_register = host::kStack;
+        break;
       case ZYDIS_OPERAND_ENCODING_OPCODE:
         parts.opcode[parts.opcode_bytes - 1] |= 7;
         parts.opcode_rex_b = 1;
         break;
-      default: break;
+      default:
+        break;
     }
   }
 }
@@ -102,7 +108,8 @@ void Reencode(const GuestInstruction& insn, Parts& parts) {
 bool Writes(const GuestInstruction& insn, ZydisRegister reg) {
   for (unsigned i = 0; i < insn.info.operand_count; ++i) {
     const ZydisDecodedOperand& op = insn.operands[i];
-    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && op.reg.value == reg && (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && op.reg.value == reg &&
+        (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
       return true;
     }
   }
@@ -116,8 +123,10 @@ bool NamesSystemRegister(const GuestInstruction& insn) {
       case ZYDIS_REGCLASS_SEGMENT:
       case ZYDIS_REGCLASS_CONTROL:
       case ZYDIS_REGCLASS_DEBUG:
-      case ZYDIS_REGCLASS_TEST: return true;
-      default: break;
+      case ZYDIS_REGCLASS_TEST:
+        return true;
+      default:
+        break;
     }
   }
   return false;

@@ -51,10 +51,13 @@ bool Emitter::EmitFlags(const GuestInstruction& insn) {
     case ZYDIS_MNEMONIC_CLI:
       as_.mov(x86::dword_ptr(x86::r12, vcpu_offset::kInterruptFlag), 0);
       return true;
-    case ZYDIS_MNEMONIC_STI: return EmitSetInterruptFlag(insn);
+    case ZYDIS_MNEMONIC_STI:
+      return EmitSetInterruptFlag(insn);
     case ZYDIS_MNEMONIC_PUSHF:
-    case ZYDIS_MNEMONIC_PUSHFD: return EmitPushFlags(insn);
-    default: return EmitPopFlags(insn);
+    case ZYDIS_MNEMONIC_PUSHFD:
+      return EmitPushFlags(insn);
+    default:
+      return EmitPopFlags(insn);
   }
 }
 

@@ -10,9 +10,12 @@ using namespace asmjit;
 bool Emitter::EmitStack(const GuestInstruction& insn) {
   if (!FlatStack()) return false;
   switch (insn.info.mnemonic) {
-    case ZYDIS_MNEMONIC_PUSH: return EmitPush(insn);
-    case ZYDIS_MNEMONIC_POP: return EmitPop(insn);
-    default: return EmitLeave(insn);
+    case ZYDIS_MNEMONIC_PUSH:
+      return EmitPush(insn);
+    case ZYDIS_MNEMONIC_POP:
+      return EmitPop(insn);
+    default:
+      return EmitLeave(insn);
   }
 }
 

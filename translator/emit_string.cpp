@@ -1,5 +1,5 @@
-// String instructions run natively with ESI and EDI biased by the window's base. Their low halves are the guest's values
-// at every moment, so a fault in the middle restarts with what is left to do.
+// String instructions run natively with ESI and EDI biased by the window's base. Their low halves are the guest's
+// values at every moment, so a fault in the middle restarts with what is left to do.
 #include "translator/emitter.h"
 #include "translator/host_registers.h"
 

@@ -35,17 +35,27 @@ void Emitter::EmitInstruction(const GuestInstruction& insn) {
 }
 
 bool Emitter::TryEmit(const GuestInstruction& insn) {
-  if ((insn.row.unit == Unit::kSse && mode_.SseTraps()) || (insn.row.unit != Unit::kNone && mode_.X87Traps())) return false;
+  if ((insn.row.unit == Unit::kSse && mode_.SseTraps()) || (insn.row.unit != Unit::kNone && mode_.X87Traps()))
+    return false;
   switch (insn.row.cls) {
-    case InstructionClass::kIdentical: return EmitIdentical(insn);
-    case InstructionClass::kJump: return EmitJump(insn);
-    case InstructionClass::kCall: return EmitCall(insn);
-    case InstructionClass::kReturn: return EmitReturn(insn);
-    case InstructionClass::kStack: return EmitStack(insn);
-    case InstructionClass::kString: return EmitString(insn);
-    case InstructionClass::kTimeStamp: return EmitTimeStamp(insn);
-    case InstructionClass::kFlags: return EmitFlags(insn);
-    default: return false;
+    case InstructionClass::kIdentical:
+      return EmitIdentical(insn);
+    case InstructionClass::kJump:
+      return EmitJump(insn);
+    case InstructionClass::kCall:
+      return EmitCall(insn);
+    case InstructionClass::kReturn:
+      return EmitReturn(insn);
+    case InstructionClass::kStack:
+      return EmitStack(insn);
+    case InstructionClass::kString:
+      return EmitString(insn);
+    case InstructionClass::kTimeStamp:
+      return EmitTimeStamp(insn);
+    case InstructionClass::kFlags:
+      return EmitFlags(insn);
+    default:
+      return false;
   }
 }
 
@@ -176,12 +186,18 @@ bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperan
   if (insn.Is16BitAddress()) return false;
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
   switch (memory.mem.segment) {
-    case ZYDIS_REGISTER_ES: return mode_.Shape(Seg::kEs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_SS: return mode_.Shape(Seg::kSs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_DS: return mode_.Shape(Seg::kDs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_FS: return mode_.Shape(Seg::kFs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_GS: return mode_.Shape(Seg::kGs) != SegmentShape::kOther;
-    default: return false;
+    case ZYDIS_REGISTER_ES:
+      return mode_.Shape(Seg::kEs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_SS:
+      return mode_.Shape(Seg::kSs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_DS:
+      return mode_.Shape(Seg::kDs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_FS:
+      return mode_.Shape(Seg::kFs) != SegmentShape::kOther;
+    case ZYDIS_REGISTER_GS:
+      return mode_.Shape(Seg::kGs) != SegmentShape::kOther;
+    default:
+      return false;
   }
 }
 

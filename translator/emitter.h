@@ -86,21 +86,21 @@ class Emitter {
   bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
 
   bool TryEmit(const GuestInstruction& insn);
-  bool EmitIdentical(const GuestInstruction& insn);     // emit_identical.cpp
+  bool EmitIdentical(const GuestInstruction& insn);  // emit_identical.cpp
   bool EmitStackPointerMove(const GuestInstruction& insn);
-  bool EmitJump(const GuestInstruction& insn);          // emit_control.cpp
+  bool EmitJump(const GuestInstruction& insn);  // emit_control.cpp
   bool EmitConditional(const GuestInstruction& insn);
   bool EmitCounted(const GuestInstruction& insn);
   bool EmitCall(const GuestInstruction& insn);
   bool EmitReturn(const GuestInstruction& insn);
   bool EmitLoadBranchTarget(const GuestInstruction& insn);
-  bool EmitStack(const GuestInstruction& insn);         // emit_stack.cpp
+  bool EmitStack(const GuestInstruction& insn);  // emit_stack.cpp
   bool EmitPush(const GuestInstruction& insn);
   bool EmitPop(const GuestInstruction& insn);
   bool EmitLeave(const GuestInstruction& insn);
   void EmitPushScratch(const GuestInstruction& insn, unsigned bytes);
-  bool EmitString(const GuestInstruction& insn);        // emit_string.cpp
-  bool EmitSegmentRead(const GuestInstruction& insn);   // emit_sensitive.cpp
+  bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
+  bool EmitSegmentRead(const GuestInstruction& insn);  // emit_sensitive.cpp
   bool EmitFlags(const GuestInstruction& insn);
   bool EmitTimeStamp(const GuestInstruction& insn);
   bool EmitPushFlags(const GuestInstruction& insn);

@@ -7,17 +7,17 @@
 namespace ring3 {
 
 enum class InstructionClass : uint8_t {
-  kIdentical,   // the guest's own bytes, with prefixes and registers adjusted
-  kJump,        // jmp, jcc, loop, jecxz with a direct target
-  kIndirect,    // jmp r/m
-  kCall,        // near call, direct and indirect
-  kReturn,      // near ret
-  kStack,       // push, pop, leave: expansions on the biased stack pointer
-  kString,      // movs, stos, lods, scas, cmps, with and without rep
-  kSegment,     // reads of segment registers
-  kFlags,       // cli, sti, pushf, popf: virtual interrupt flag
-  kTimeStamp,   // rdtsc
-  kInterpret,   // leaves to the monitor, which executes it exactly
+  kIdentical,  // the guest's own bytes, with prefixes and registers adjusted
+  kJump,       // jmp, jcc, loop, jecxz with a direct target
+  kIndirect,   // jmp r/m
+  kCall,       // near call, direct and indirect
+  kReturn,     // near ret
+  kStack,      // push, pop, leave: expansions on the biased stack pointer
+  kString,     // movs, stos, lods, scas, cmps, with and without rep
+  kSegment,    // reads of segment registers
+  kFlags,      // cli, sti, pushf, popf: virtual interrupt flag
+  kTimeStamp,  // rdtsc
+  kInterpret,  // leaves to the monitor, which executes it exactly
   kCount,
 };
 
@@ -27,8 +27,9 @@ struct ClassName {
 };
 
 constexpr ClassName NameOf(InstructionClass c) {
-  constexpr ClassName kNames[] = {{'I', "identical"}, {'J', "jump"},   {'N', "indirect"}, {'C', "call"},  {'R', "return"},
-                                  {'P', "stack"},     {'S', "string"}, {'G', "segment"},  {'F', "flags"}, {'T', "time-stamp"}, {'M', "interpret"}};
+  constexpr ClassName kNames[] = {{'I', "identical"}, {'J', "jump"},       {'N', "indirect"}, {'C', "call"},
+                                  {'R', "return"},    {'P', "stack"},      {'S', "string"},   {'G', "segment"},
+                                  {'F', "flags"},     {'T', "time-stamp"}, {'M', "interpret"}};
   static_assert(std::size(kNames) == static_cast<unsigned>(InstructionClass::kCount));
   return kNames[static_cast<unsigned>(c)];
 }

@@ -14,7 +14,7 @@ struct Tables {
 constexpr Tables MakeTables() {
   Tables t{};
 #define RING3_EXTENSION(ext, unit, cls) t.by_extension[ZYDIS_ISA_EXT_##ext] = {InstructionClass::cls, Unit::unit};
-#define RING3_INSTRUCTION(mnemonic, c)                           \
+#define RING3_INSTRUCTION(mnemonic, c)                                \
   t.by_mnemonic[ZYDIS_MNEMONIC_##mnemonic].cls = InstructionClass::c; \
   t.has_row[ZYDIS_MNEMONIC_##mnemonic] = true;
 #include "translator/instructions.def"

@@ -1,5 +1,6 @@
 // Guest memory operands as host addressing forms. In the order of preference that measurement gave: d(r15) and d(rbp)
-// for the stack, d(r14,reg) where the displacement cannot leave the reservation around the window, gs + 67h for the rest.
+// for the stack, d(r14,reg) where the displacement cannot leave the reservation around the window, gs + 67h for the
+// rest.
 #pragma once
 
 #include <cstdint>

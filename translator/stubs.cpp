@@ -20,7 +20,8 @@ constexpr int kXmmCount = 8;  // a 32-bit guest's
 const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 
 struct Generator : Xbyak::CodeGenerator {
-  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, leave_recorded, leave_unentered;
+  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, leave_recorded,
+      leave_unentered;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
     L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here

@@ -31,13 +31,15 @@ class Stubs {
   /// Continues here (rsp = run.host_rsp, r12 = vcpu, FPU state the guest's) to leave with the exit already recorded and
   /// the integer state already saved.
   uint64_t LeaveRecorded() const { return leave_recorded_; }
-  /// In [EnterCheck, EnterEnd) the guest's state is still whole in `vcpu`: continue at LeaveUnentered to give up entering.
+  /// In [EnterCheck, EnterEnd) the guest's state is still whole in `vcpu`: continue at LeaveUnentered to give up
+  /// entering.
   bool InEnter(uint64_t host_pc) const { return host_pc >= enter_check_ && host_pc < enter_end_; }
   uint64_t LeaveUnentered() const { return leave_unentered_; }
 
  private:
   void (*enter_)(Vcpu*) = nullptr;
-  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, leave_recorded_ = 0, leave_unentered_ = 0;
+  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, leave_recorded_ = 0,
+           leave_unentered_ = 0;
   uint64_t enter_check_ = 0, enter_end_ = 0;
 };
 

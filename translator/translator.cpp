@@ -366,7 +366,8 @@ void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!eip || cache_.Get(id).crosses_page) return;
   const BlockKey& key = cache_.Get(id).key;
   const GuestPhysical site = key.physical + (*eip - key.eip);
-  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] < kUserAccessesBeforeDemotion) return;
+  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] < kUserAccessesBeforeDemotion)
+    return;
   user_accesses_[site.value] = 0;
   if (mapped_sites_.contains(site.value)) return;
   GuestInstruction insn;

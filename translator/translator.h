@@ -41,7 +41,7 @@ struct TranslatorStats {
 
 /// What to do at an EIP.
 struct CodeLookup {
-  FillOutcome outcome;      // kMapped: `block` is to be entered; kGuestFault: deliver; kEmulate: interpret this one
+  FillOutcome outcome;  // kMapped: `block` is to be entered; kGuestFault: deliver; kEmulate: interpret this one
   BlockId block = kNone;
   uint32_t error_code = 0;  // kGuestFault
 };
@@ -129,17 +129,17 @@ class Translator : public WriteListener, public MappingListener {
   BranchTables tables_;
   Decoder decoder_;
   Emitter emitter_;
-  std::unordered_map<uint64_t, CodePage> code_pages_;            // by physical page number
+  std::unordered_map<uint64_t, CodePage> code_pages_;             // by physical page number
   std::unordered_set<uint64_t> busy_pages_;                       // written or self-checking: what Relax() looks at
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   struct DemotedSite {
-    bool for_user_access = false;  // rather than for MMIO
+    bool for_user_access = false;            // rather than for MMIO
     uint64_t executions = 0, cr3_loads = 0;  // the latter at demotion
   };
-  std::unordered_map<uint64_t, DemotedSite> demoted_sites_;      // by physical address
-  std::unordered_set<uint64_t> mapped_sites_;                    // never to be demoted again
-  std::unordered_map<uint64_t, uint32_t> user_accesses_;         // by physical address of the instruction
-  std::deque<BlockCounts> counts_;                               // stable addresses: blocks count into them
+  std::unordered_map<uint64_t, DemotedSite> demoted_sites_;  // by physical address
+  std::unordered_set<uint64_t> mapped_sites_;                // never to be demoted again
+  std::unordered_map<uint64_t, uint32_t> user_accesses_;     // by physical address of the instruction
+  std::deque<BlockCounts> counts_;                           // stable addresses: blocks count into them
   TranslatorStats stats_;
   BlockId last_entered_ = kNone;
 };

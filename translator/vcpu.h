@@ -26,20 +26,20 @@ enum class ExitReason : uint32_t {
 
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
-  uint64_t host_rsp = 0;        // out: stack pointer inside the enter stub, where every leave returns to
-  uint64_t window_base = 0;     // in: r14 and GS.base
-  uint64_t branch_table = 0;    // in: r13
-  uint64_t code_base = 0;       // in: r11
-  uint64_t target = 0;          // in: where enter jumps to
-  uint32_t exit_reason = 0;     // out
-  uint32_t exit_link = 0;       // out: kLinkMiss
-  uint32_t host_flags = 0;      // in, out: the flags in eflags::kHostHeld
-  uint32_t interrupt_flag = 0;  // in, out: eflags::kIf or 0, the virtual IF
-  uint32_t kick = 0;            // in: leave as soon as possible; set by signal handlers and cleared by the monitor
-  uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI, POPF and IRET leave when it is set
+  uint64_t host_rsp = 0;            // out: stack pointer inside the enter stub, where every leave returns to
+  uint64_t window_base = 0;         // in: r14 and GS.base
+  uint64_t branch_table = 0;        // in: r13
+  uint64_t code_base = 0;           // in: r11
+  uint64_t target = 0;              // in: where enter jumps to
+  uint32_t exit_reason = 0;         // out
+  uint32_t exit_link = 0;           // out: kLinkMiss
+  uint32_t host_flags = 0;          // in, out: the flags in eflags::kHostHeld
+  uint32_t interrupt_flag = 0;      // in, out: eflags::kIf or 0, the virtual IF
+  uint32_t kick = 0;                // in: leave as soon as possible; set by signal handlers and cleared by the monitor
+  uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI and POPF leave when it is set
   // The guest's x87 and MMX state stays in the host's registers while the monitor runs, which uses SSE only.
-  uint32_t fpu_in_image = 1;    // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
-  uint32_t mxcsr = 0;           // in, out: x87 registers, and MXCSR and XMM here
+  uint32_t fpu_in_image = 1;  // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
+  uint32_t mxcsr = 0;         // in, out: x87 registers, and MXCSR and XMM here
   alignas(16) std::array<uint8_t, 128> xmm{};
   GuestFault fault{};           // out: kGuestFault
   GuestPhysical exit_physical;  // out: kCodeWrite

@@ -1,5 +1,5 @@
 // The guest's architectural processor state. Generated code addresses a part of it through r12 (see
-// translator/vcpu_layout.h); everything else in the monitor works on it as plain data.
+// translator/vcpu.h); everything else in the monitor works on it as plain data.
 #pragma once
 
 #include <array>

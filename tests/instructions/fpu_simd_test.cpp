@@ -66,7 +66,7 @@ TEST_CASE("x87 exceptions arrive at the next waiting instruction") {
     trials.Try("stack overflow", [](Assembler& a) {
       for (unsigned i = 0; i < 9; ++i) a.fld1();
       a.inc(edx);
-      a.fstp(ptr(ebx));
+      a.fstp(qword_ptr(ebx));
     });
     trials.Try("pending at start", [](Assembler& a) {
       a.fnstsw(ax);

@@ -192,7 +192,7 @@ TEST_CASE("a fault leaves ESP and memory as they were") {
     with_esp(at);
     trials.Try("push", [](Assembler& a) { a.push(eax); });
     trials.TryBytes("push16", {0x66, 0x50});
-    trials.Try("push m", [](Assembler& a) { a.push(ptr(ebx)); });
+    trials.Try("push m", [](Assembler& a) { a.push(dword_ptr(ebx)); });
     trials.Try("call", [](Assembler& a) { a.call(uint64_t{guest::kCode}); });
     trials.Try("call r", [](Assembler& a) {
       a.mov(edx, guest::kCode);
@@ -206,7 +206,7 @@ TEST_CASE("a fault leaves ESP and memory as they were") {
     trials.Try("pop", [](Assembler& a) { a.pop(eax); });
     trials.Try("pop esp", [](Assembler& a) { a.pop(esp); });
     trials.Try("pop ebp", [](Assembler& a) { a.pop(ebp); });
-    trials.Try("pop m", [](Assembler& a) { a.pop(ptr(ebx)); });
+    trials.Try("pop m", [](Assembler& a) { a.pop(dword_ptr(ebx)); });
     trials.Try("ret", [](Assembler& a) { a.ret(); });
     trials.Try("leave", [&](Assembler& a) {
       a.mov(ebp, esp);
@@ -214,7 +214,7 @@ TEST_CASE("a fault leaves ESP and memory as they were") {
     });
   }
   with_esp(kAbove - 8);
-  trials.Try("pop to nowhere", [](Assembler& a) { a.pop(ptr(esp, 64)); });
-  trials.Try("push from nowhere", [](Assembler& a) { a.push(ptr(esp, 64)); });
+  trials.Try("pop to nowhere", [](Assembler& a) { a.pop(dword_ptr(esp, 64)); });
+  trials.Try("push from nowhere", [](Assembler& a) { a.push(dword_ptr(esp, 64)); });
   trials.Report(250);
 }

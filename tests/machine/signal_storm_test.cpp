@@ -53,18 +53,20 @@ TEST_CASE("storm: the demo with a small cache, and with blocks of one instructio
 
 TEST_CASE("storm: a loop over invalid instructions, page crossings, flags and strings", "[storm]") {
   const std::vector<std::string> arguments{"run", "--kernel", RING3_STORM_GUEST, "--device", "isa-debug-exit,iobase=0xf4"};
+  const std::string checksum = "\x6B\x9D\xDE\x2C";  // QEMU agrees
+  constexpr int kLeave = 0x21;
   const Outcome calm = Run(arguments);
-  REQUIRE(calm.exit_code == 0x21);
-  REQUIRE(calm.err.size() == 4);
+  REQUIRE(calm.exit_code == kLeave);
+  REQUIRE(calm.err == checksum);
   for (const auto longest : {100us, 50us, 20us, 10us, 5us}) {
     Process process(arguments);
     REQUIRE(process.WaitForSignalHandler());
     const int sent = Storm(process, 10'000, longest);
     const Outcome run = process.Wait();
     CAPTURE(longest.count(), sent);
-    CHECK(run.exit_code == calm.exit_code);
-    CHECK(run.err == calm.err);
-    CHECK(run.out == calm.out);
+    CHECK(run.exit_code == kLeave);
+    CHECK(run.err == checksum);
+    CHECK(run.out.empty());
   }
 }
 

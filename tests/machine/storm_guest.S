@@ -5,7 +5,6 @@
         .set ROUNDS, 40000
         .set DEBUG_CONSOLE, 0xE9
         .set DEBUG_EXIT, 0xF4
-        .set CODE_SELECTOR, 0x10
         .set INTERRUPT_GATE, 0x8E00
         .set VECTOR_UD, 6
         .set CARRY_AND_ZERO, 0x41
@@ -23,7 +22,7 @@ Start:  movl $stack_top, %esp
         outb %al, $0xA1
         movl $InvalidOpcode, %eax
         movw %ax, idt + 8 * VECTOR_UD
-        movw $CODE_SELECTOR, idt + 8 * VECTOR_UD + 2
+        movw %cs, idt + 8 * VECTOR_UD + 2
         movw $INTERRUPT_GATE, idt + 8 * VECTOR_UD + 4
         shrl $16, %eax
         movw %ax, idt + 8 * VECTOR_UD + 6
@@ -32,6 +31,7 @@ Start:  movl $stack_top, %esp
         movl %cr4, %eax
         orl $CR4_OSFXSR, %eax
         movl %eax, %cr4
+        xorl %ecx, %ecx
         xorl %ebp, %ebp                  // the checksum
         movl $ROUNDS, counter
 
@@ -87,6 +87,7 @@ Round:
 1:      roll $3, %ebp
         loopw 1b
         rdtsc                            // only that it leaves the rest alone
+        xorl %eax, %eax
         xorl %edx, %edx
         jmp Crossing
 

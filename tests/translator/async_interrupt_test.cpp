@@ -1,1 +1,134 @@
+// Kicks at arbitrary host instructions: the state they leave and re-enter with must always be that of an instruction
+// boundary (or of a string instruction between two iterations).
 #include <catch2/catch.hpp>
+
+#include "tests/translator/program.h"
+
+using namespace ring3;
+using namespace asmjit;
+using namespace asmjit::x86;
+
+namespace {
+
+constexpr uint64_t kKickEveryNs = 50'000;
+constexpr uint32_t kRounds = 20'000;
+
+/// One round touches each kind of expansion: stack, strings, indirect branches, flags, x87, segments with a base.
+Bytes Mixture(bool ring0) {
+  return Assemble(guest::kCode, [ring0](Assembler& a) {
+    Label top = a.newLabel(), function = a.newLabel(), start = a.newLabel(), done = a.newLabel();
+    a.jmp(start);
+    a.bind(function);
+    a.push(ebp);
+    a.mov(ebp, esp);
+    a.sub(esp, 32);
+    a.mov(ptr(ebp, -4), eax);
+    a.add(eax, ptr(ebp, 8));
+    a.leave();
+    a.ret(4);
+    a.bind(start);
+    a.mov(ecx, kRounds);
+    a.xor_(eax, eax);
+    a.mov(dword_ptr(esp, -0x100), 0);
+    a.bind(top);
+    a.push(ecx);
+    a.call(function);
+    a.pushf();
+    a.pop(edx);
+    a.and_(edx, 0x8D5);
+    a.xor_(eax, edx);
+    a.lea(edx, ptr(function));
+    a.push(ecx);
+    a.call(edx);
+    a.push(ecx);
+    a.lea(esi, ptr(ebx));
+    a.lea(edi, ptr(ebx, 0x400));
+    a.mov(ecx, 40);
+    a.rep().movsd();
+    a.pop(ecx);
+    a.rol(eax, 3);
+    a.adc(eax, ptr(ebx, 0x410));
+    a.mov(ptr(ebx, 8), eax);
+    a.push(dword_ptr(ebx, 4));
+    a.pop(dword_ptr(ebx, 12));
+    a.xchg(eax, esp);
+    a.xchg(eax, esp);
+    a.fild(dword_ptr(ebx, 8));
+    a.fistp(dword_ptr(ebx, 16));
+    Mem tls = dword_ptr(uint64_t{0xFFFF'FFF0});
+    tls.setSegment(fs);
+    a.add(tls, eax);
+    if (ring0) {
+      a.pushf();
+      a.cli();
+      a.mov(edx, cs);
+      a.xor_(eax, edx);
+      a.popf();
+      a.sti();
+      a.inc(eax);
+    }
+    a.dec(ecx);
+    a.jnz(top);
+    a.bind(done);
+    a.int3();
+  });
+}
+
+Program MakeMixture(unsigned cpl) {
+  Program program = MakeProgram(Mixture(cpl == 0), 11, cpl);
+  program.offset = 0;
+  program.eflags = eflags::kReserved1 | eflags::kIf;
+  program.fxsave[2] = program.fxsave[3] = program.fxsave[4] = 0;
+  program.gpr[kEbx] = guest::kData;
+  return program;
+}
+
+}  // namespace
+
+TEST_CASE("kicks leave at precise points: the result is that of an undisturbed run") {
+  for (unsigned cpl : {3u, 0u}) {
+    const Program program = MakeMixture(cpl);
+    TestMachine quiet, kicked;
+    const Outcome expected = RunOn(quiet, program);
+    REQUIRE(expected.vector == 3u);
+    const KickTimer timer(kKickEveryNs);
+    for (unsigned run = 0; run < 10; ++run) {
+      const Outcome actual = RunOn(kicked, program);
+      INFO(Difference(actual, expected, {}));
+      REQUIRE(Difference(actual, expected, {}).empty());
+    }
+    CHECK(kicked.Signals().kicks_in_translated_code > 100);
+    kicked.CheckInvariants();
+  }
+}
+
+TEST_CASE("interrupts delivered at those points return to them") {
+  const Program program = MakeMixture(0);
+  TestMachine quiet;
+  const Outcome expected = RunOn(quiet, program);
+  for (unsigned cpl : {0u, 3u}) {
+    const Program one = MakeMixture(cpl);
+    const Outcome undisturbed = RunOn(quiet, one);
+    TestMachine machine;
+    const Bytes handler = Assemble(guest::kLowCode, [](Assembler& a) {
+      a.push(eax);
+      a.inc(dword_ptr(uint64_t{guest::kLowCode + 0x100}));
+      a.pop(eax);
+      a.iret();
+    });
+    machine.Write(guest::kLowCode, handler);
+    machine.on_attention = [](TestMachine& m) { m.waiting_interrupt = 0x31; };
+    const KickTimer timer(kKickEveryNs);
+    for (unsigned run = 0; run < 10; ++run) {
+      Load(machine, one);
+      machine.SetGate(0x31, guest::kLowCode, 0);
+      machine.waiting_interrupt.reset();
+      Outcome actual = machine.Run();
+      actual.stack = undisturbed.stack;  // frames below ESP differ
+      INFO("CPL " << cpl << "\n" << Difference(actual, undisturbed, {}));
+      REQUIRE(Difference(actual, undisturbed, {}).empty());
+    }
+    CHECK(machine.Get<uint32_t>(guest::kLowCode + 0x100) > 50);
+  }
+  CHECK(expected.vector == 3u);
+}

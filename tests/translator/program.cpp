@@ -51,10 +51,11 @@ void CompareBytes(const char* what, uint32_t base, const Bytes& actual, const By
 }
 
 void CompareFpu(const Outcome& actual, const Outcome& expected, bool ignore_pointers, std::string& text) {
-  constexpr unsigned kPointers = 6, kMxcsr = 24, kMxcsrMask = 28, kMxcsrMaskEnd = 32, kXmmEnd = 288;
+  constexpr unsigned kFop = 6, kPointers = 8, kMxcsr = 24, kMxcsrMask = 28, kMxcsrMaskEnd = 32, kXmmEnd = 288;
   for (unsigned i = 0; i < kXmmEnd; ++i) {
     const bool pointer = i >= kPointers && i < kMxcsr;
-    if ((pointer && ignore_pointers) || (i >= kMxcsrMask && i < kMxcsrMaskEnd)) continue;
+    // FOP is recorded for unmasked exceptions only (fopcode compatibility), or always.
+    if (i == kFop || i == kFop + 1 || (pointer && ignore_pointers) || (i >= kMxcsrMask && i < kMxcsrMaskEnd)) continue;
     if (actual.fxsave[i] == expected.fxsave[i]) continue;
     text += fmt::format("  fxsave[{}] {:02x}, expected {:02x}\n", i, actual.fxsave[i], expected.fxsave[i]);
     return;

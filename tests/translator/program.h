@@ -42,7 +42,7 @@ Outcome RunNatively(const Program& program);
 
 struct Ignore {
   uint32_t flags = 0;
-  bool x87_pointers = true;  // FOP, FIP, FDP: native ones have another layout
+  bool x87_pointers = true;  // FIP, FDP: native ones have another layout
   bool selectors = false;    // native FS and GS are others
 };
 

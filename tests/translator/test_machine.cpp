@@ -192,7 +192,9 @@ void TestMachine::RunTranslated() {
   for (;;) {
     engine_->SetInterruptWaiting(waiting_interrupt.has_value());
     switch (engine_->Run()) {
-      case EngineStop::kHalted: return;
+      case EngineStop::kHalted:
+        if (!waiting_interrupt || !(State().eflags & eflags::kIf)) return;
+        [[fallthrough]];
       case EngineStop::kInterruptible:
         engine_->DeliverInterrupt(*std::exchange(waiting_interrupt, std::nullopt));
         break;

@@ -161,8 +161,8 @@ function PrintJson(   i, m, name, machines, count) {
     name = row_names[i]
     printf "    \"%s\": {\n", name
     for (m = 1; m <= count; m++) {
-      printf "      \"%s\": {\"seconds\": %s, \"samples\": %s},\n", machines[m], JsonSummary(samples[machines[m], name]),
-        JsonSamples(samples[machines[m], name])
+      printf "      \"%s\": {\"seconds\": %s, \"samples\": %s},\n", machines[m],
+        JsonSummary(samples[machines[m], name]), JsonSamples(samples[machines[m], name])
     }
     printf "      \"qemu_by_ring3\": %s,\n", JsonSummary(Ratios("qemu", "ring3", name))
     printf "      \"ring3_by_native\": %s\n", JsonSummary(Ratios("ring3", "native", name))

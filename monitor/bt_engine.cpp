@@ -43,11 +43,18 @@ EngineStop BtEngine::Run() {
       StepOne();
       continue;
     }
-    vcpu_.run.branch_table = reinterpret_cast<uint64_t>(translator_.SelectTable(mode));
+    const uint32_t* table = translator_.SelectTable(mode);
+    vcpu_.run.branch_table = reinterpret_cast<uint64_t>(table);
+    // What is in the branch table may be entered without another look, as translated code does.
+    if (const uint32_t code = table[state.eip]) {
+      Enter(vcpu_.run.code_base + code, mode);
+      HandleExit(mode);
+      continue;
+    }
     const CodeLookup found = translator_.Lookup(state.eip, mode);
     switch (found.outcome) {
       case FillOutcome::kMapped:
-        Enter(found.block, mode);
+        Enter(translator_.EntryOf(found.block), mode);
         HandleExit(mode);
         break;
       case FillOutcome::kGuestFault:
@@ -60,10 +67,10 @@ EngineStop BtEngine::Run() {
   }
 }
 
-void BtEngine::Enter(BlockId block, BlockMode mode) {
+void BtEngine::Enter(uint64_t target, BlockMode mode) {
   CpuState& state = vcpu_.cpu.state;
   RunContext& run = vcpu_.run;
-  run.target = translator_.EntryOf(block);
+  run.target = target;
   run.window_base = mmu_.Base(mmu_.Current(mode.User())).value;
   run.host_flags = state.eflags & eflags::kHostHeld;
   run.interrupt_flag = state.eflags & eflags::kIf;

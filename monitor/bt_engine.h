@@ -47,7 +47,7 @@ class BtEngine : public FpuKeeper {
   const EngineStats& Stats() const { return stats_; }
 
  private:
-  void Enter(BlockId block, BlockMode mode);
+  void Enter(uint64_t target, BlockMode mode);
   void HandleExit(BlockMode mode);
   void FollowLink(BlockMode mode);
   void StepOne();

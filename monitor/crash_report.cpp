@@ -147,7 +147,7 @@ void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator
   PrintRegisters(out, vcpu.cpu.state);
   fmt::print(out, "guest code:\n");
   PrintGuestCode(out, vcpu);
-  const BlockId last = translator.LastEntered();
+  const BlockId last = translator.Cache().FindByHost(vcpu.run.target);
   if (last != kNone) {
     fmt::print(out, "block entered last:\n");
     translator.Dump(out, last);

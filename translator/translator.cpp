@@ -56,7 +56,6 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
     }
   }
   if (block == kNone) block = Translate(key);
-  last_entered_ = block;
   if (options_.link_blocks) {
     tables_.Insert(eip, cache_.Get(block).host_offset);
     ++stats_.branch_table_inserts;

@@ -56,8 +56,6 @@ class Translator : public WriteListener, public MappingListener {
   CodeLookup Lookup(uint32_t eip, BlockMode mode);
   /// Host address to enter for a block.
   uint64_t EntryOf(BlockId block) const;
-  /// The block that was looked up last, for crash reports.
-  BlockId LastEntered() const { return last_entered_; }
   /// Links a direct exit to the block that was looked up for it.
   void LinkExit(LinkId link, BlockId target);
   /// Branch table for code of this mode in the current window.
@@ -141,7 +139,6 @@ class Translator : public WriteListener, public MappingListener {
   std::unordered_map<uint64_t, uint32_t> user_accesses_;     // by physical address of the instruction
   std::deque<BlockCounts> counts_;                           // stable addresses: blocks count into them
   TranslatorStats stats_;
-  BlockId last_entered_ = kNone;
 };
 
 }  // namespace ring3

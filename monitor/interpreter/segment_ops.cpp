@@ -128,13 +128,7 @@ void ExecuteArpl(Step& s) {
   constexpr uint32_t kRpl = 3;
   RequireProtectedMode(s);
   const Operand& destination = s.d.Op(0);
-  const bool memory = destination.type == ZYDIS_OPERAND_TYPE_MEMORY;
-  GuestLinear linear;
-  if (memory) {
-    linear = MemoryLinear(s, destination, 2, AccessType::kWrite);
-    s.cpu.memory.CheckWritable(linear, 2, s.cpu.User());
-  }
-  const uint32_t selector = memory ? ReadMemory(s.cpu, linear, 2) : ReadGpr(s.state(), destination.reg.value);
+  const uint32_t selector = ReadOperand(s, destination);  // a plain read: processors fault for writing only when they do
   const uint32_t wanted = ReadOperand(s, s.d.Op(1)) & kRpl;
   const bool raise = (selector & kRpl) < wanted;
   if (raise) WriteOperand(s, destination, (selector & ~kRpl) | wanted);

@@ -15,7 +15,8 @@ void CheckTripleFaultReport(const std::string& word, const std::string& register
   CHECK(run.exit_code == 3);
   CHECK_THAT(run.out, Contains("abuse: " + word));
   CHECK_THAT(run.err, Contains("ring3: triple fault: the guest's processor shut down"));
-  CHECK_THAT(run.err, Contains("eax=") && Contains("eip=") && Contains("cr0=") && Contains("idtr base 00000000 limit 0000"));
+  CHECK_THAT(run.err,
+             Contains("eax=") && Contains("eip=") && Contains("cr0=") && Contains("idtr base 00000000 limit 0000"));
   CHECK_THAT(run.err, Contains("guest code:"));
   CHECK_THAT(run.err, Contains("block entered last:\nblock eip "));
   CHECK_THAT(run.err, Contains("last exits from translated code, oldest first:\n"));
@@ -59,7 +60,8 @@ TEST_CASE("abuse: isa-debug-exit makes the exit code", "[abuse]") {
   Scratch scratch;
   const std::string kernel = scratch.Path("exit");
   for (const auto& [value, code] : {std::pair{0, 1}, {1, 3}, {0x10, 0x21}, {0x7F, 0xFF}}) {
-    WriteGuest(kernel, {0xB0, static_cast<uint8_t>(value), 0xE6, 0xF4, 0xFA, 0xF4});  // mov al, v; out F4h, al; cli; hlt
+    WriteGuest(kernel,
+               {0xB0, static_cast<uint8_t>(value), 0xE6, 0xF4, 0xFA, 0xF4});  // mov al, v; out F4h, al; cli; hlt
     CAPTURE(value);
     CHECK(Run({"run", "--kernel", kernel, "--device", "isa-debug-exit,iobase=0xf4,iosize=4"}).exit_code == code);
     CHECK(Run({"-kernel", kernel, "-nographic", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"}).exit_code == code);

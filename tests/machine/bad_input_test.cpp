@@ -39,19 +39,26 @@ TEST_CASE("input: kernels and initrds that aren't files", "[input]") {
 TEST_CASE("input: files larger than any guest", "[input]") {
   Scratch scratch;
   const std::string sparse = scratch.Path("sparse");
-  { FILE* file = std::fopen(sparse.c_str(), "w"); REQUIRE(file); std::fclose(file); }
+  {
+    FILE* file = std::fopen(sparse.c_str(), "w");
+    REQUIRE(file);
+    std::fclose(file);
+  }
   REQUIRE(truncate(sparse.c_str(), 10ll << 30) == 0);
   CheckRefused({"run", "--kernel", sparse}, "too large");
   CheckOptionRefused("--initrd", sparse, "too large");
 }
 
 TEST_CASE("input: sizes", "[input]") {
-  for (const std::string& value : std::vector<std::string>{"-1", "12Q", "0x100M", "", "64.5M", "1e3", "64MM", "M", "18446744073709551616", "99999999999999G"}) {
+  for (const std::string& value : std::vector<std::string>{"-1", "12Q", "0x100M", "", "64.5M", "1e3", "64MM", "M",
+                                                           "18446744073709551616", "99999999999999G"}) {
     CheckOptionRefused("--memory", value, "memory: ");
     CheckOptionRefused("-m", value, "memory: ");
   }
-  for (const std::string& value : std::vector<std::string>{"0", "128K", "2G"}) CheckOptionRefused("--tc-size", value, "between 256K and 1G");
-  for (const std::string& value : std::vector<std::string>{"-1", "x", ""}) CheckOptionRefused("--tc-size", value, "--tc-size: ");
+  for (const std::string& value : std::vector<std::string>{"0", "128K", "2G"})
+    CheckOptionRefused("--tc-size", value, "between 256K and 1G");
+  for (const std::string& value : std::vector<std::string>{"-1", "x", ""})
+    CheckOptionRefused("--tc-size", value, "--tc-size: ");
 }
 
 TEST_CASE("input: times", "[input]") {
@@ -95,7 +102,8 @@ TEST_CASE("input: hosts that lack a feature", "[input]") {
 
 TEST_CASE("input: help and version", "[input]") {
   CHECK_THAT(Run({"--version"}).out, Catch::Matches("ring3 [0-9.]+\n"));
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"--help"}, {"run", "--help"}, {"demo", "--help"}}) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"--help"}, {"run", "--help"}, {"demo", "--help"}}) {
     const Outcome help = Run(words);
     CHECK(help.exit_code == 0);
     CHECK(help.err.empty());

@@ -100,7 +100,8 @@ TEST_CASE("report: --trace-exits numbers every exit", "[report]") {
   const auto lines = LinesOf(ReadFile(scratch.Path("trace")));
   REQUIRE(lines.size() > 10);
   for (size_t i = 0; i < lines.size(); ++i) {
-    REQUIRE_THAT(lines[i], Catch::Matches(" *" + std::to_string(i + 1) + " [a-z-]+ +eip [0-9a-f]{8} esp [0-9a-f]{8} "
+    REQUIRE_THAT(lines[i], Catch::Matches(" *" + std::to_string(i + 1) +
+                                          " [a-z-]+ +eip [0-9a-f]{8} esp [0-9a-f]{8} "
                                           "eflags [0-9a-f]{8} cpl [0-3]"));
   }
 }

@@ -52,7 +52,8 @@ TEST_CASE("storm: the demo with a small cache, and with blocks of one instructio
 }
 
 TEST_CASE("storm: a loop over invalid instructions, page crossings, flags and strings", "[storm]") {
-  const std::vector<std::string> arguments{"run", "--kernel", RING3_STORM_GUEST, "--device", "isa-debug-exit,iobase=0xf4"};
+  const std::vector<std::string> arguments{"run", "--kernel", RING3_STORM_GUEST, "--device",
+                                           "isa-debug-exit,iobase=0xf4"};
   const std::string checksum = "\x6B\x9D\xDE\x2C";  // QEMU agrees
   constexpr int kLeave = 0x21;
   const Outcome calm = Run(arguments);

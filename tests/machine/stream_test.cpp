@@ -83,7 +83,9 @@ TEST_CASE("streams: standard output full", "[streams]") {
   close(full);
 }
 
-TEST_CASE("streams: serial file full", "[streams]") { CheckOutputError(Run({"demo", "--serial", "file:/dev/full"}, {}, 30)); }
+TEST_CASE("streams: serial file full", "[streams]") {
+  CheckOutputError(Run({"demo", "--serial", "file:/dev/full"}, {}, 30));
+}
 
 TEST_CASE("streams: standard output closed", "[streams]") { CheckOutputError(Run({"demo"}, {.close_out = true}, 30)); }
 

@@ -33,7 +33,9 @@ class Terminal {
     close(slave_);
   }
   int Slave() const { return slave_; }
-  void Type(const std::string& keys) { REQUIRE(write(master_, keys.data(), keys.size()) == static_cast<ssize_t>(keys.size())); }
+  void Type(const std::string& keys) {
+    REQUIRE(write(master_, keys.data(), keys.size()) == static_cast<ssize_t>(keys.size()));
+  }
   bool Raw() const { return !(Settings().c_lflag & (ICANON | ECHO | ISIG)); }
   bool AsBefore() const {
     const termios now = Settings();
@@ -62,7 +64,10 @@ TEST_CASE("terminal: Ctrl-A x quits", "[terminal]") {
   Process process(Abuse("spin"), {.in = terminal.Slave()});
   REQUIRE(terminal.BecomesRaw());
   SECTION("at once") { terminal.Type("\x01x"); }
-  SECTION("after other keys") { terminal.Type("abc\x03\x01\x01\x01"); terminal.Type("x"); }
+  SECTION("after other keys") {
+    terminal.Type("abc\x03\x01\x01\x01");
+    terminal.Type("x");
+  }
   SECTION("after the help") { terminal.Type("\x01h\x01x"); }
   const Outcome run = process.Wait(10);
   CHECK(run.exit_code == 0);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
 #include "monitor/interpreter/interpreter.h"
 
@@ -12,6 +13,8 @@ namespace {
 
 // An instruction whose access had to be emulated this often is left to the monitor from then on: no more signals.
 constexpr uint32_t kEmulationsBeforeDemotion = 4;
+
+constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
 
 // FXSAVE image, SDM 1 table 10-2.
 constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
@@ -75,6 +78,7 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   run.host_flags = state.eflags & eflags::kHostHeld;
   run.interrupt_flag = state.eflags & eflags::kIf;
   state.eflags &= kHeldInState;
+  PrepareSegmentChecks();
   translator_.GetStubs().Enter(&vcpu_);
   state.eflags |= run.host_flags | run.interrupt_flag | eflags::kReserved1;
 }
@@ -130,6 +134,7 @@ void BtEngine::StepOne() {
   try {
     const StepResult step = StepInstruction(vcpu_.cpu);
     ++stats_.interpreted_by_mnemonic[step.mnemonic];
+    if (step.mnemonic == ZYDIS_MNEMONIC_MOV || step.mnemonic == ZYDIS_MNEMONIC_POP) LearnSegments();
     if (step.halted) vcpu_.cpu.state.halted = true;
     if (step.x87_error_line) fpu_error_();
     if (step.single_step_trap) Deliver({Vector::kDebug, std::nullopt});
@@ -174,6 +179,41 @@ void BtEngine::StoreFpu() {
   std::memcpy(&image[kFxFip], &fip, sizeof fip);
   std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
   std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);
+}
+
+/// After a load that the inline check did not cover: notes descriptors that give just what the registers hold.
+void BtEngine::LearnSegments() {
+  const CpuState& state = vcpu_.cpu.state;
+  if (!UsesDescriptors(state)) return;
+  for (Seg s : kCheckedSegments) {
+    const unsigned i = static_cast<unsigned>(s);
+    const SegmentRegister& held = state.Segment(s);
+    if (learnt_[i] == held || InLdt(held.selector)) continue;
+    try {
+      const auto descriptor = FindDescriptor(vcpu_.cpu, held.selector);
+      if (!descriptor) continue;
+      const bool accessed = descriptor->Type() & segattr::kAccessed;
+      if (!IsNull(held.selector) && !(accessed && descriptor->Load(held.selector) == held)) continue;
+      vcpu_.run.segment_checks[i].negated_descriptor = -descriptor->raw;
+      vcpu_.run.segment_checks[i].descriptor_address = DescriptorAddress(state, held.selector).value;
+      learnt_[i] = held;
+    } catch (const GuestFault&) {
+      // The table cannot be read: nothing is learnt.
+    }
+  }
+}
+
+/// Interrupts, returns and task switches change segment registers, too: only what is held as learnt may match.
+void BtEngine::PrepareSegmentChecks() {
+  const CpuState& state = vcpu_.cpu.state;
+  for (Seg s : kCheckedSegments) {
+    const unsigned i = static_cast<unsigned>(s);
+    const uint32_t offset = state.seg[i].selector & 0xFFF8u;
+    const bool in_table = vcpu_.run.segment_checks[i].descriptor_address == state.gdtr.base + offset &&
+                          offset + 7 <= state.gdtr.limit;
+    const bool known = learnt_[i] == state.seg[i] && in_table;
+    vcpu_.run.segment_checks[i].negated_selector = known ? -uint32_t{state.seg[i].selector} : SegmentCheck::kNever;
+  }
 }
 
 void BtEngine::NoteEmulatedAccess() {

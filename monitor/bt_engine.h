@@ -53,6 +53,8 @@ class BtEngine : public FpuKeeper {
   void StepOne();
   void Deliver(const GuestFault& fault);
   void NoteEmulatedAccess();
+  void LearnSegments();
+  void PrepareSegmentChecks();
   std::optional<GuestPhysical> CurrentSite();
 
   Vcpu& vcpu_;
@@ -69,6 +71,8 @@ class BtEngine : public FpuKeeper {
     }
   };
   Hook fpu_error_, on_step_;
+  /// Per data segment register: what loading its selector again would give, as of when that was found out.
+  std::array<SegmentRegister, kSegCount> learnt_{};
 };
 
 }  // namespace ring3

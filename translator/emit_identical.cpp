@@ -1,5 +1,6 @@
 // IDENT: the guest's own bytes with prefixes. Only what 64-bit mode changed is re-encoded: 40h-4Fh, 82h, moffs, ESP as
 // an operand (it lives in r15), and memory operands (memory_operand.h).
+#include <algorithm>
 #include <cstring>
 
 #include "translator/emitter.h"
@@ -29,8 +30,9 @@ void TakePrefixes(const GuestInstruction& insn, Parts& parts) {
     uint8_t value = raw.prefixes[i].value;
     bool mandatory = raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
     // REP prefixes without a meaning here may have one on the host (TZCNT, HLE); segments and 67h are rebuilt.
-    bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
-    if (keep && parts.prefix_count < sizeof parts.prefixes) parts.prefixes[parts.prefix_count++] = value;
+    const bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
+    const bool seen = std::find(parts.prefixes, parts.prefixes + parts.prefix_count, value) != parts.prefixes + parts.prefix_count;
+    if (keep && !seen) parts.prefixes[parts.prefix_count++] = value;
   }
   if (insn.info.mnemonic == ZYDIS_MNEMONIC_PAUSE && parts.prefix_count == 0)
     parts.prefixes[parts.prefix_count++] = 0xF3;

@@ -9,6 +9,7 @@ using namespace asmjit;
 
 bool Emitter::EmitSegmentRead(const GuestInstruction& insn) {
   const ZydisDecodedOperand &to = insn.operands[0], &from = insn.operands[1];
+  if (EmitSegmentLoad(insn)) return true;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || from.type != ZYDIS_OPERAND_TYPE_REGISTER ||
       ZydisRegisterGetClass(from.reg.value) != ZYDIS_REGCLASS_SEGMENT || to.type != ZYDIS_OPERAND_TYPE_REGISTER) {
     return false;
@@ -28,6 +29,60 @@ bool Emitter::EmitSegmentRead(const GuestInstruction& insn) {
     EmitRebias(id);
   }
   return true;
+}
+
+/// MOV to, or POP of, a data segment register. Kernels mostly load what is loaded already; that is seen inline, and the
+/// monitor does the rest.
+bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
+  const ZydisDecodedOperand& to = insn.operands[0];
+  if (!mode_.Ring0() || to.type != ZYDIS_OPERAND_TYPE_REGISTER ||
+      ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
+    return false;
+  }
+  const Seg segment = static_cast<Seg>(ZydisRegisterGetId(to.reg.value));
+  if (segment == Seg::kCs || segment == Seg::kSs) return false;
+  const bool pop = insn.info.mnemonic == ZYDIS_MNEMONIC_POP;
+  if (pop) {
+    if (!FlatStack() || insn.info.operand_width != 32) return false;
+    as_.mov(x86::r8d, x86::dword_ptr(x86::r15));
+    as_.movzx(x86::r8d, x86::r8w);
+  } else {
+    const ZydisDecodedOperand& from = insn.operands[1];
+    if (from.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
+    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
+  }
+  emitted_class_ = InstructionClass::kSegment;
+  EmitUnlessUnchanged(insn, segment);
+  if (pop) as_.lea(x86::r15, x86::ptr(x86::r15, 4));
+  return true;
+}
+
+/// Leaves to the monitor unless the selector in r8d is the one loaded and its descriptor the one it was loaded from.
+void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
+  const auto check = [&](size_t field) { return vcpu_offset::Check(segment, field); };
+  Label same_selector = as_.newLabel(), unchanged = as_.newLabel(), leave = as_.newLabel();
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, check(offsetof(SegmentCheck, negated_selector))));
+  as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, check(offsetof(SegmentCheck, descriptor_address))));
+  as_.mov(x86::r9, x86::qword_ptr(x86::r14, x86::r9));
+  as_.mov(x86::r10d, x86::ecx);
+  MarkBusy(insn.eip);
+  as_.mov(x86::ecx, x86::r8d);
+  as_.jecxz(x86::rcx, same_selector);
+  as_.bind(leave);
+  as_.mov(x86::ecx, x86::r10d);
+  Mark(insn.eip);
+  as_.mov(x86::r8d, insn.eip);
+  EmitJumpTo(stubs_.LeaveToInterpret());
+  as_.bind(same_selector);
+  MarkBusy(insn.eip);
+  as_.mov(x86::r8, x86::qword_ptr(x86::r12, check(offsetof(SegmentCheck, negated_descriptor))));
+  as_.lea(x86::rcx, x86::ptr(x86::r8, x86::r9));
+  as_.jecxz(x86::rcx, unchanged);
+  as_.short_().jmp(leave);
+  as_.bind(unchanged);
+  as_.mov(x86::ecx, x86::r10d);
+  Mark(insn.eip);
 }
 
 bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {

@@ -62,7 +62,7 @@ bool Emitter::EmitPop(const GuestInstruction& insn) {
     as_.mov(host::SizedScratch(bytes), slot);
     EmitStoreScratch(EmitAddress(op, from_esp ? static_cast<int32_t>(bytes) : 0), bytes);
   } else {
-    if (ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT) return false;
+    if (ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT) return EmitSegmentLoad(insn);
     unsigned id = ZydisRegisterGetId(op.reg.value);
     as_.mov(host::Sized(id, bytes), slot);
     if (id == kEsp) {

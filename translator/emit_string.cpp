@@ -20,13 +20,18 @@ bool Emitter::EmitString(const GuestInstruction& insn) {
   }
   if (uses_esi) EmitRebias(kEsi);
   if (uses_edi) EmitRebias(kEdi);
-  uint8_t bytes[4];
-  size_t n = 0;
+  // Prefixes may be given many times over; the last of F2 and F3 counts.
+  uint8_t repeat = 0;
+  bool operand_size = false;
   for (unsigned i = 0; i < insn.info.raw.prefix_count; ++i) {
-    uint8_t prefix = insn.info.raw.prefixes[i].value;
-    bool repeat = prefix == 0xF2 || prefix == 0xF3;
-    if ((repeat || prefix == 0x66) && n < sizeof bytes - 1) bytes[n++] = prefix;
+    const uint8_t prefix = insn.info.raw.prefixes[i].value;
+    if (prefix == 0xF2 || prefix == 0xF3) repeat = prefix;
+    operand_size |= prefix == 0x66;
   }
+  uint8_t bytes[3];
+  size_t n = 0;
+  if (operand_size) bytes[n++] = 0x66;
+  if (repeat) bytes[n++] = repeat;
   bytes[n++] = insn.bytes[insn.length - 1];
   EmitBytes({bytes, n});
   // With REP the instruction is done only once it no longer restarts; what follows is cleaning up.

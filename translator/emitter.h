@@ -101,6 +101,8 @@ class Emitter {
   void EmitPushScratch(const GuestInstruction& insn, unsigned bytes);
   bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
   bool EmitSegmentRead(const GuestInstruction& insn);  // emit_sensitive.cpp
+  bool EmitSegmentLoad(const GuestInstruction& insn);
+  void EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment);
   bool EmitFlags(const GuestInstruction& insn);
   bool EmitTimeStamp(const GuestInstruction& insn);
   bool EmitPushFlags(const GuestInstruction& insn);

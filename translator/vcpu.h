@@ -24,6 +24,15 @@ enum class ExitReason : uint32_t {
   kCount,
 };
 
+/// Lets translated code see that loading a data segment register would change nothing: the selector it holds, and the
+/// descriptor that selector still names. Both are kept negated, because a sum leaves the flags alone.
+struct SegmentCheck {
+  static constexpr uint32_t kNever = 0x10000;  // no selector sums to 0 with it
+  uint64_t negated_descriptor = 0;             // in
+  uint32_t negated_selector = kNever;          // in
+  uint32_t descriptor_address = 0;             // in: guest-linear
+};
+
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
   uint64_t host_rsp = 0;            // out: stack pointer inside the enter stub, where every leave returns to
@@ -37,6 +46,7 @@ struct RunContext {
   uint32_t interrupt_flag = 0;      // in, out: eflags::kIf or 0, the virtual IF
   uint32_t kick = 0;                // in: leave as soon as possible; set by signal handlers and cleared by the monitor
   uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI and POPF leave when it is set
+  std::array<SegmentCheck, kSegCount> segment_checks;
   // The guest's x87 and MMX state stays in the host's registers while the monitor runs, which uses SSE only.
   uint32_t fpu_in_image = 1;  // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
   uint32_t mxcsr = 0;         // in, out: x87 registers, and MXCSR and XMM here
@@ -77,6 +87,9 @@ inline constexpr int kFxsave = State(offsetof(CpuState, fxsave));
 constexpr int Register(unsigned gpr) { return State(offsetof(CpuState, gpr) + 4 * gpr); }
 constexpr int Segment(Seg s) {
   return State(offsetof(CpuState, seg) + sizeof(SegmentRegister) * static_cast<unsigned>(s));
+}
+constexpr int Check(Seg s, size_t field) {
+  return Run(offsetof(RunContext, segment_checks) + sizeof(SegmentCheck) * static_cast<unsigned>(s) + field);
 }
 constexpr int SegmentBase(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, base)); }
 constexpr int SegmentSelector(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, selector)); }

@@ -190,8 +190,8 @@ void ExecuteScas(Step& s) {
 void ExecuteIns(Step& s) {
   StringOperation op(s);
   const auto port = static_cast<uint16_t>(s.state().gpr[kEdx] & kPortMask);
+  CheckPortAccess(s.cpu, port, op.ElementBytes());  // even when there is nothing to repeat
   op.Run([&](uint32_t) {
-    CheckPortAccess(s.cpu, port, op.ElementBytes());
     const GuestLinear to = op.Destination(AccessType::kWrite);
     // Reading a port has effects, so the store must not fault after it.
     s.cpu.memory.CheckWritable(to, op.ElementBytes(), s.cpu.User());
@@ -204,8 +204,8 @@ void ExecuteIns(Step& s) {
 void ExecuteOuts(Step& s) {
   StringOperation op(s);
   const auto port = static_cast<uint16_t>(s.state().gpr[kEdx] & kPortMask);
+  CheckPortAccess(s.cpu, port, op.ElementBytes());
   op.Run([&](uint32_t) {
-    CheckPortAccess(s.cpu, port, op.ElementBytes());
     s.cpu.ports.Write(port, op.ElementBytes(), op.LoadSource());
     op.Advance(kEsi);
     return true;

@@ -209,8 +209,8 @@ void BtEngine::PrepareSegmentChecks() {
   for (Seg s : kCheckedSegments) {
     const unsigned i = static_cast<unsigned>(s);
     const uint32_t offset = state.seg[i].selector & 0xFFF8u;
-    const bool in_table = vcpu_.run.segment_checks[i].descriptor_address == state.gdtr.base + offset &&
-                          offset + 7 <= state.gdtr.limit;
+    const bool in_table =
+        vcpu_.run.segment_checks[i].descriptor_address == state.gdtr.base + offset && offset + 7 <= state.gdtr.limit;
     const bool known = learnt_[i] == state.seg[i] && in_table;
     vcpu_.run.segment_checks[i].negated_selector = known ? -uint32_t{state.seg[i].selector} : SegmentCheck::kNever;
   }

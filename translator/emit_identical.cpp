@@ -31,7 +31,8 @@ void TakePrefixes(const GuestInstruction& insn, Parts& parts) {
     bool mandatory = raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
     // REP prefixes without a meaning here may have one on the host (TZCNT, HLE); segments and 67h are rebuilt.
     const bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
-    const bool seen = std::find(parts.prefixes, parts.prefixes + parts.prefix_count, value) != parts.prefixes + parts.prefix_count;
+    const bool seen =
+        std::find(parts.prefixes, parts.prefixes + parts.prefix_count, value) != parts.prefixes + parts.prefix_count;
     if (keep && !seen) parts.prefixes[parts.prefix_count++] = value;
   }
   if (insn.info.mnemonic == ZYDIS_MNEMONIC_PAUSE && parts.prefix_count == 0)

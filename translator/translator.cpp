@@ -2,38 +2,22 @@
 
 #include <algorithm>
 #include <cstring>
-#include <iterator>
 
 #include "translator/dump.h"
 
 namespace ring3 {
-namespace {
-
-// A page whose translations were overwritten this often is left writable and its blocks check themselves.
-constexpr uint32_t kWritesBeforeSelfChecking = 24;
-// A ring 0 instruction that had user pages mapped for it this often is left to the monitor...
-constexpr uint32_t kUserAccessesBeforeDemotion = 8;
-// ...and taken back when it runs more often than this between two address-space switches: a mapping costs some 25 times
-// an execution on the slow path.
-constexpr uint64_t kExecutionsPerSwitch = 24;
-
-}  // namespace
-
 Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options)
     : memory_(memory),
       mmu_(mmu),
       options_(options),
       cache_(options.cache_bytes, Stubs::kBytes),
       stubs_(cache_.Base()),
+      pages_(memory, mmu, cache_, tables_),
       emitter_(stubs_) {
-  memory_.SetWriteListener(this);
   mmu_.SetListener(this);
 }
 
-Translator::~Translator() {
-  memory_.SetWriteListener(nullptr);
-  mmu_.SetListener(nullptr);
-}
+Translator::~Translator() { mmu_.SetListener(nullptr); }
 
 uint64_t Translator::EntryOf(BlockId block) const {
   return reinterpret_cast<uint64_t>(cache_.At(cache_.Get(block).host_offset));
@@ -50,8 +34,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   if (block != kNone && cache_.Get(block).crosses_page) {
     fetch = mmu_.PrepareFetch(window, GuestLinear(eip).Page() + kPageSize, mode.User());
     if (fetch.outcome != FillOutcome::kMapped || fetch.physical != cache_.Get(block).second_page) {
-      RemoveFromPages(block);
-      KillBlock(block);
+      pages_.Kill(block);
       block = kNone;
     }
   }
@@ -80,42 +63,25 @@ BlockId Translator::Translate(const BlockKey& key) {
   Block block;
   block.key = key;
   block.host_offset = cache_.PrepareSpace();
-  CodePage& page = code_pages_[key.physical.PageNumber()];
   BlockCounts& counts = counts_.emplace_back();
-  TranslateInstructions(key, block, counts, page.self_checking);
-  if (!options_.count_executions) {
-    counts_.pop_back();
-  }
+  TranslateInstructions(key, block, counts, pages_.SelfChecking(key.physical));
+  if (!options_.count_executions) counts_.pop_back();
   InstallBlock(key, block);
   ++stats_.blocks;
   stats_.guest_instructions += block.guest_instructions;
   stats_.guest_bytes += block.guest_bytes;
   stats_.host_bytes += block.host_bytes;
-  const bool crosses = block.crosses_page;
-  const GuestPhysical second_page = block.second_page;
-  BlockId id = cache_.AddBlock(std::move(block));
-  WatchPage(key.physical.Page(), id);
-  if (crosses && second_page.Page() != key.physical.Page()) WatchPage(second_page, id);
+  const BlockId id = cache_.AddBlock(std::move(block));
+  pages_.Add(id);
   if (options_.dump) Dump(options_.dump, id);
   return id;
-}
-
-void Translator::WatchPage(GuestPhysical page, BlockId block) {
-  CodePage& record = code_pages_[page.PageNumber()];
-  if (record.blocks.empty() && !record.self_checking) {
-    memory_.SetWatched(page, true);
-    mmu_.ProtectPage(page);
-  }
-  record.blocks.push_back(block);
 }
 
 /// Room for one block; the oldest blocks leave the page lists and branch tables before their memory is reused.
 void Translator::ReserveSpace() {
   std::vector<BlockId> leaving(cache_.EvictionCandidates().begin(), cache_.EvictionCandidates().end());
   for (BlockId id : leaving) {
-    if (!cache_.Get(id).live) continue;
-    RemoveFromPages(id);
-    KillBlock(id);
+    if (cache_.Get(id).live) pages_.Kill(id);
   }
 }
 
@@ -142,7 +108,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       at = insn.length;
       break;
     }
-    if (demoted_sites_.contains(key.physical.value + at)) {
+    if (sites_.IsDemoted(key.physical + at)) {
       emitter_.EmitDemoted(insn);
     } else {
       emitter_.EmitInstruction(insn);
@@ -183,7 +149,7 @@ bool Translator::FetchSecondPage(const BlockKey& key, Block& block, std::array<u
   const WindowId window = mmu_.Current(key.mode.User());
   const FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(key.eip).Page() + kPageSize, key.mode.User());
   if (fetch.outcome != FillOutcome::kMapped) return false;
-  if (code_pages_[key.physical.PageNumber()].self_checking || code_pages_[fetch.physical.PageNumber()].self_checking) {
+  if (pages_.SelfChecking(key.physical) || pages_.SelfChecking(fetch.physical)) {
     return false;
   }
   count = ZYDIS_MAX_INSTRUCTION_LENGTH;
@@ -211,104 +177,10 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   }
 }
 
-void Translator::KillBlock(BlockId id) {
-  const Block& block = cache_.Get(id);
-  tables_.Remove(block.key.eip, block.host_offset);
-  cache_.Kill(id);
-}
-
-void Translator::RemoveFromPages(BlockId id) {
-  const Block& block = cache_.Get(id);
-  const auto remove = [&](GuestPhysical page) {
-    std::vector<BlockId>& blocks = code_pages_[page.PageNumber()].blocks;
-    std::erase(blocks, id);
-    if (blocks.empty()) ForgetCodePage(page.PageNumber());
-  };
-  remove(block.key.physical);
-  if (block.crosses_page) remove(block.second_page);
-}
-
-void Translator::ForgetCodePage(uint64_t page_number) {
-  const GuestPhysical page(page_number << kPageShift);
-  if (memory_.IsWatched(page)) {
-    memory_.SetWatched(page, false);
-    mmu_.UnprotectPage(page);
-  }
-}
-
-/// Kills the blocks of a page that were made from any of these bytes; data beside code costs no translation.
-size_t Translator::KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size) {
-  const uint64_t first = address.value, end = first + size;
-  auto overlaps = [&](BlockId id) {
-    const Block& b = cache_.Get(id);
-    const uint64_t begin = b.key.physical.value;
-    if (!b.crosses_page) return begin < end && first < begin + b.guest_bytes;
-    const uint64_t in_first = kPageSize - b.key.physical.PageOffset(), second = b.second_page.value;
-    return (begin < end && first < begin + in_first) || (second < end && first < second + b.guest_bytes - in_first);
-  };
-  std::vector<BlockId> hit;
-  std::copy_if(page.blocks.begin(), page.blocks.end(), std::back_inserter(hit), overlaps);
-  for (BlockId id : hit) {
-    RemoveFromPages(id);
-    KillBlock(id);
-  }
-  return hit.size();
-}
-
-void Translator::WatchedPageWritten(GuestPhysical address, uint32_t size) {
-  auto found = code_pages_.find(address.PageNumber());
-  if (found == code_pages_.end() || found->second.blocks.empty()) return;
-  CodePage& page = found->second;
-  const size_t dropped = KillOverlapping(page, address, size);
-  if (dropped == 0) {
-    ++stats_.harmless_code_page_writes;
-  } else {
-    stats_.blocks_invalidated += dropped;
-    ++stats_.pages_invalidated;
-  }
-  NoteWrite(address.PageNumber(), page);
-}
-
-void Translator::NoteWrite(uint64_t page_number, CodePage& page) {
-  busy_pages_.insert(page_number);
-  if (++page.writes < kWritesBeforeSelfChecking || page.self_checking) return;
-  page.self_checking = true;
-  KillPage(page);
-}
-
-void Translator::KillPage(CodePage& page) {
-  const std::vector<BlockId> all = page.blocks;
-  for (BlockId id : all) {
-    RemoveFromPages(id);
-    KillBlock(id);
-  }
-}
-
-void Translator::Relax() {
-  std::erase_if(busy_pages_, [&](uint64_t number) {
-    CodePage& page = code_pages_[number];
-    const bool quiet = page.writes == 0;
-    page.writes = 0;
-    if (quiet && page.self_checking) {
-      KillPage(page);
-      page.self_checking = false;
-    }
-    return quiet;
-  });
-}
-
-void Translator::DropStale(BlockId id) {
-  ++stats_.stale_blocks;
-  const uint64_t page_number = cache_.Get(id).key.physical.PageNumber();
-  NoteWrite(page_number, code_pages_[page_number]);
-  RemoveFromPages(id);
-  KillBlock(id);
-}
-
 void Translator::DisconnectPage(uint32_t linear_page) {
   auto found = supervisor_code_pages_.find(linear_page);
   if (found == supervisor_code_pages_.end()) return;
-  for (BlockId id : code_pages_[found->second].blocks) {
+  for (BlockId id : pages_.BlocksOf(found->second)) {
     const Block& block = cache_.Get(id);
     if (block.crosses_page) {
       cache_.DisconnectAll(id);
@@ -332,23 +204,11 @@ void Translator::WindowEmptied(WindowId window) {
 }
 
 void Translator::DemoteSite(GuestPhysical instruction) {
-  if (demoted_sites_.try_emplace(instruction.value).second) Retranslate(instruction);
+  if (sites_.Demote(instruction)) pages_.KillOverlapping(instruction, 1);
 }
 
 void Translator::NoteDemotedExecution(GuestPhysical instruction) {
-  auto found = demoted_sites_.find(instruction.value);
-  if (found == demoted_sites_.end() || !found->second.for_user_access) return;
-  DemotedSite& site = found->second;
-  const uint64_t switches = mmu_.Stats().cr3_loads - site.cr3_loads;
-  if (++site.executions < kExecutionsPerSwitch * (switches + 1)) return;
-  demoted_sites_.erase(found);
-  mapped_sites_.insert(instruction.value);
-  Retranslate(instruction);
-}
-
-void Translator::Retranslate(GuestPhysical instruction) {
-  auto found = code_pages_.find(instruction.PageNumber());
-  if (found != code_pages_.end()) KillOverlapping(found->second, instruction, 1);
+  if (sites_.NoteExecution(instruction, mmu_.Stats().cr3_loads)) pages_.KillOverlapping(instruction, 1);
 }
 
 std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
@@ -365,21 +225,18 @@ void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!eip || cache_.Get(id).crosses_page) return;
   const BlockKey& key = cache_.Get(id).key;
   const GuestPhysical site = key.physical + (*eip - key.eip);
-  if (site.PageNumber() != key.physical.PageNumber() || ++user_accesses_[site.value] < kUserAccessesBeforeDemotion)
-    return;
-  user_accesses_[site.value] = 0;
-  if (mapped_sites_.contains(site.value)) return;
+  if (site.PageNumber() != key.physical.PageNumber() || !sites_.NoteUserAccess(site)) return;
   GuestInstruction insn;
   const size_t room = kPageSize - site.PageOffset();
   if (decoder_.Decode({memory_.Flat(site), room}, *eip, insn) != DecodeStatus::kOk) return;
   // A string instruction moves whole runs on the slow path, so it never runs too often there.
-  const bool string = insn.row.cls == InstructionClass::kString;
-  demoted_sites_[site.value] = {.for_user_access = !string, .cr3_loads = mmu_.Stats().cr3_loads};
-  Retranslate(site);
+  sites_.DemoteForUserAccess(site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
+  pages_.KillOverlapping(site, 1);
 }
 
 TranslatorStats Translator::Stats() const {
   TranslatorStats stats = stats_;
+  stats.invalidation = pages_.Stats();
   for (const BlockCounts& counts : counts_) {
     for (size_t i = 0; i < counts.classes.size(); ++i) stats.executed[i] += counts.classes[i] * counts.executions;
   }

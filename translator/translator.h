@@ -7,15 +7,16 @@
 #include <deque>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "shadowmmu/physical_memory.h"
 #include "shadowmmu/shadow_mmu.h"
 #include "translator/branch_tables.h"
 #include "translator/code_cache.h"
+#include "translator/code_pages.h"
 #include "translator/decode.h"
 #include "translator/emitter.h"
+#include "translator/site_policy.h"
 #include "translator/stubs.h"
 #include "translator/vcpu.h"
 
@@ -34,7 +35,7 @@ using ClassCounts = std::array<uint64_t, static_cast<unsigned>(InstructionClass:
 struct TranslatorStats {
   uint64_t blocks = 0, guest_instructions = 0, guest_bytes = 0, host_bytes = 0;
   uint64_t links = 0, branch_table_inserts = 0;
-  uint64_t pages_invalidated = 0, blocks_invalidated = 0, harmless_code_page_writes = 0, stale_blocks = 0;
+  InvalidationStats invalidation;
   ClassCounts translated{};  // instructions by the class they were translated as
   ClassCounts executed{};    // with count_executions: the same, weighted by how often their blocks ran
 };
@@ -46,7 +47,7 @@ struct CodeLookup {
   uint32_t error_code = 0;  // kGuestFault
 };
 
-class Translator : public WriteListener, public MappingListener {
+class Translator : public MappingListener {
  public:
   Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options);
   ~Translator() override;
@@ -65,8 +66,6 @@ class Translator : public WriteListener, public MappingListener {
   CodeCache& Cache() { return cache_; }
   const CodeCache& Cache() const { return cache_; }
 
-  /// A guest store is about to hit this byte of a page with translations (FillOutcome::kCodeWrite).
-  void WatchedPageWritten(GuestPhysical address, uint32_t size) override;
   void PagesDropped(WindowId window, GuestLinear page, uint32_t pages) override;
   void WindowEmptied(WindowId window) override;
 
@@ -79,11 +78,11 @@ class Translator : public WriteListener, public MappingListener {
   /// demoted.
   void NoteUserAccess(uint64_t host_pc);
   /// A self-checking block found its source changed.
-  void DropStale(BlockId block);
+  void DropStale(BlockId block) { pages_.DropStale(block); }
 
   /// Called a few times a second: pages that have been quiet since the last call climb down from self-checking blocks
   /// to write protection (a kernel patches its code in bursts, at boot above all).
-  void Relax();
+  void Relax() { pages_.Relax(); }
   /// The guest instruction that a host address in the cache was translated from.
   std::optional<uint32_t> GuestEipOf(uint64_t host_pc) const;
 
@@ -93,11 +92,6 @@ class Translator : public WriteListener, public MappingListener {
   void CheckInvariants() const { cache_.CheckInvariants(); }
 
  private:
-  struct CodePage {
-    std::vector<BlockId> blocks;
-    uint32_t writes = 0;         // guest stores that faulted, or blocks found stale, since the last Relax()
-    bool self_checking = false;  // left writable; its blocks compare their source before they run
-  };
   struct BlockCounts {
     ClassCounts classes{};
     uint64_t executions = 0;
@@ -107,16 +101,8 @@ class Translator : public WriteListener, public MappingListener {
   void ReserveSpace();
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
   void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn);
-  void WatchPage(GuestPhysical page, BlockId block);
   void InstallBlock(const BlockKey& key, Block& block);
   bool FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count);
-  void NoteWrite(uint64_t page_number, CodePage& page);
-  void KillPage(CodePage& page);
-  void RemoveFromPages(BlockId id);
-  void Retranslate(GuestPhysical instruction);
-  size_t KillOverlapping(CodePage& page, GuestPhysical address, uint32_t size);
-  void KillBlock(BlockId id);
-  void ForgetCodePage(uint64_t page_number);
   void DisconnectPage(uint32_t linear_page);
 
   PhysicalMemory& memory_;
@@ -125,19 +111,12 @@ class Translator : public WriteListener, public MappingListener {
   CodeCache cache_;
   Stubs stubs_;
   BranchTables tables_;
+  CodePages pages_;
+  SitePolicy sites_;
   Decoder decoder_;
   Emitter emitter_;
-  std::unordered_map<uint64_t, CodePage> code_pages_;             // by physical page number
-  std::unordered_set<uint64_t> busy_pages_;                       // written or self-checking: what Relax() looks at
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
-  struct DemotedSite {
-    bool for_user_access = false;            // rather than for MMIO
-    uint64_t executions = 0, cr3_loads = 0;  // the latter at demotion
-  };
-  std::unordered_map<uint64_t, DemotedSite> demoted_sites_;  // by physical address
-  std::unordered_set<uint64_t> mapped_sites_;                // never to be demoted again
-  std::unordered_map<uint64_t, uint32_t> user_accesses_;     // by physical address of the instruction
-  std::deque<BlockCounts> counts_;                           // stable addresses: blocks count into them
+  std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them
   TranslatorStats stats_;
 };
 

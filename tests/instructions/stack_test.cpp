@@ -145,7 +145,7 @@ TEST_CASE("ESP and EBP as operands of ordinary instructions") {
       one("cvttss2si", [&](Assembler& a) { a.cvttss2si(r, xmm2); });
       one("pextrw", [&](Assembler& a) { a.pextrw(r, xmm2, 3); });
       one("mul", [&](Assembler& a) { a.mul(r); });
-      one("popa", [&](Assembler& a) { a.popa(); });
+      one("popa", [&](Assembler& a) { a.popad(); });
     }
     trials.Try("movd xmm", [&](Assembler& a) { a.movd(xmm1, r); });
     trials.Try("cvtsi2sd", [&](Assembler& a) { a.cvtsi2sd(xmm1, r); });
@@ -170,14 +170,14 @@ TEST_CASE("frames: enter, leave, pusha, popa") {
   for (uint8_t level : {0, 1, 2, 3, 31}) trials.TryBytes("enter", {0xC8, 0x20, 0x00, level, 0xC9});
   trials.TryBytes("enter16", {0x66, 0xC8, 0x20, 0x00, 0x01});
   trials.Try("pusha", [](Assembler& a) {
-    a.pusha();
+    a.pushad();
     a.xor_(eax, eax);
-    a.popa();
+    a.popad();
   });
   trials.TryBytes("pushaw", {0x66, 0x60});
   trials.TryBytes("popaw", {0x66, 0x61});
   trials.Try("pushf", [](Assembler& a) {
-    a.pushf();
+    a.pushfd();
     a.pop(eax);
     a.and_(eax, 0xCD5);  // IF's value and privilege bits are tested elsewhere
   });
@@ -198,8 +198,8 @@ TEST_CASE("a fault leaves ESP and memory as they were") {
       a.mov(edx, guest::kCode);
       a.call(edx);
     });
-    trials.Try("pushf", [](Assembler& a) { a.pushf(); });
-    trials.Try("pusha", [](Assembler& a) { a.pusha(); });
+    trials.Try("pushf", [](Assembler& a) { a.pushfd(); });
+    trials.Try("pusha", [](Assembler& a) { a.pushad(); });
   }
   for (uint32_t at : {kAbove, kAbove - 1, kAbove - 3}) {
     with_esp(at);

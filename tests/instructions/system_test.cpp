@@ -13,22 +13,22 @@ TEST_CASE("the interrupt flag: CLI, STI, PUSHF, POPF with all values") {
     trials.adjust = [before](Program& p) {
       p.eflags = (p.eflags & ~(eflags::kIf | eflags::kIopl)) | before;
     };
-    trials.Try("cli", [](Assembler& a) { a.cli(); a.pushf(); a.pop(eax); }, Reference::kInterpreter);
-    trials.Try("sti", [](Assembler& a) { a.sti(); a.pushf(); a.pop(eax); }, Reference::kInterpreter);
-    trials.Try("sti; cli", [](Assembler& a) { a.sti(); a.cli(); a.pushf(); }, Reference::kInterpreter);
+    trials.Try("cli", [](Assembler& a) { a.cli(); a.pushfd(); a.pop(eax); }, Reference::kInterpreter);
+    trials.Try("sti", [](Assembler& a) { a.sti(); a.pushfd(); a.pop(eax); }, Reference::kInterpreter);
+    trials.Try("sti; cli", [](Assembler& a) { a.sti(); a.cli(); a.pushfd(); }, Reference::kInterpreter);
     trials.Try("pushf; cli; popf", [](Assembler& a) {
-      a.pushf();
+      a.pushfd();
       a.cli();
       a.add(eax, ecx);
-      a.popf();
-      a.pushf();
+      a.popfd();
+      a.pushfd();
       a.pop(edx);
     }, Reference::kInterpreter);
     for (uint32_t value : {0u, 0x202u, 0xED7u, 0x3202u, 0x4AD7u, 0x7000u, 0x40202u, 0x200202u, 0x1A0000u, 0x10202u, 0xFFFFFEFFu}) {
       trials.Try("popf", [&](Assembler& a) {
         a.push(value);
-        a.popf();
-        a.pushf();
+        a.popfd();
+        a.pushfd();
         a.pop(edx);
       }, Reference::kInterpreter);
       trials.TryBytes("popf16", {0x66, 0x68, static_cast<uint8_t>(value), static_cast<uint8_t>((value >> 8) & ~1u), 0x66, 0x9D,
@@ -47,13 +47,13 @@ TEST_CASE("flags that CPL 3 may and may not change") {
     for (uint32_t value : {0u, 0x202u, 0xED7u, 0x3202u, 0x4AD7u, 0x200202u}) {
       trials.Try("popf", [&](Assembler& a) {
         a.push(value);
-        a.popf();
-        a.pushf();
+        a.popfd();
+        a.pushfd();
         a.pop(edx);
       }, reference);
     }
-    trials.Try("cli", [](Assembler& a) { a.cli(); a.pushf(); }, reference);
-    trials.Try("sti", [](Assembler& a) { a.sti(); a.pushf(); }, reference);
+    trials.Try("cli", [](Assembler& a) { a.cli(); a.pushfd(); }, reference);
+    trials.Try("sti", [](Assembler& a) { a.sti(); a.pushfd(); }, reference);
   }
   trials.Report(40);
 }
@@ -62,7 +62,7 @@ TEST_CASE("single-step after POPF with TF") {
   Trials trials;
   trials.Try("popf with TF", [](Assembler& a) {
     a.push(0x302);
-    a.popf();
+    a.popfd();
     a.inc(eax);
     a.inc(edx);
   }, Reference::kInterpreter);
@@ -126,8 +126,8 @@ TEST_CASE("strings and stack operations with a segment that is not flat") {
     a.mov(ss, eax);
     a.push(eax);
     a.pop(edx);
-    a.pushf();
-    a.popf();
+    a.pushfd();
+    a.popfd();
     a.leave();
   }, interpreter);
   trials.Report(40);

@@ -33,7 +33,7 @@ Bytes Mixture(bool ring0) {
     a.bind(top);
     a.push(ecx);
     a.call(function);
-    a.pushf();
+    a.pushfd();
     a.pop(edx);
     a.and_(edx, 0x8D5);
     a.xor_(eax, edx);
@@ -59,11 +59,11 @@ Bytes Mixture(bool ring0) {
     tls.setSegment(fs);
     a.add(tls, eax);
     if (ring0) {
-      a.pushf();
+      a.pushfd();
       a.cli();
       a.mov(edx, cs);
       a.xor_(eax, edx);
-      a.popf();
+      a.popfd();
       a.sti();
       a.inc(eax);
     }
@@ -117,7 +117,7 @@ TEST_CASE("interrupts delivered at those points return to them") {
       a.push(eax);
       a.inc(dword_ptr(uint64_t{guest::kLowCode + 0x100}));
       a.pop(eax);
-      a.iret();
+      a.iretd();
     });
     machine.Write(guest::kLowCode, handler);
     machine.on_attention = [](TestMachine& m) { m.waiting_interrupt = 0x31; };

@@ -102,7 +102,7 @@ TEST_CASE("CPL 3 programs at one address in two address spaces") {
     a.xor_(eax, guest::kPageDirectory ^ kOtherDirectory);
     a.mov(cr3, eax);
     a.pop(eax);
-    a.iret();
+    a.iretd();
   });
   machine.Reset(3);
   Prepare(machine);

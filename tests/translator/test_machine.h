@@ -25,7 +25,8 @@ inline constexpr uint32_t kGdt = 0x8000, kTss = 0x9000, kIdt = 0xA000, kHandlers
 inline constexpr uint32_t kPageDirectory = 0x10000, kFirstPageTable = 0x11000, kPageTablesEnd = 0x60000;
 inline constexpr uint32_t kLowCode = 0x80000;  // for programs that run without paging
 inline constexpr uint32_t kKernelStackTop = 0x78000;
-inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000, kFreeFrames = 0x20'0000;
+inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000, kScratchFrames = 0x20'0000,  // up to kFreeFrames: for the tests themselves
+                          kFreeFrames = 0x40'0000;
 
 // Linear regions, the same as the oracle's. Around each lies nothing.
 inline constexpr uint32_t kCode = 0x1000'0000, kCodeBytes = 2 * kPageSize;

@@ -1,0 +1,170 @@
+// Emitted code against golden listings. Run with RING3_ACCEPT_GOLDEN=1 to rewrite them, and review the difference.
+#include <fmt/core.h>
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include "tests/translator/program.h"
+#include "translator/dump.h"
+#include "translator/vcpu.h"
+
+using namespace ring3;
+
+namespace {
+
+struct Snippet {
+  const char* name;
+  Bytes code;
+  unsigned cpl = 3;
+};
+
+const Snippet kSnippets[] = {
+    {"mov_reg_reg", {0x89, 0xD8, 0x8B, 0xCA}},
+    {"mov_load_base", {0x8B, 0x03, 0x8B, 0x46, 0x10, 0x8B, 0x8F, 0, 0xFF, 0xFF, 0xFF}},
+    {"mov_load_stack", {0x8B, 0x44, 0x24, 0x08, 0x8B, 0x55, 0xF8, 0x89, 0x04, 0x24}},
+    {"mov_load_index", {0x8B, 0x04, 0x8B, 0x8B, 0x44, 0xCB, 0x10, 0x8B, 0x04, 0x8D, 0, 0, 1, 0x10}},
+    {"mov_load_stack_index", {0x8B, 0x04, 0x8C, 0x8B, 0x44, 0x4D, 0x08}},
+    {"mov_absolute", {0xA1, 0, 0, 1, 0x10, 0xA3, 0, 0, 1, 0xC0, 0x8B, 0x0D, 0, 0, 1, 0xFF}},
+    {"mov_high_table", {0x8B, 0x80, 0, 0, 1, 0xC0, 0x8B, 0x83, 0, 0, 0, 0xF0}},
+    {"mov_high_byte", {0x8A, 0x63, 0x04, 0x88, 0x3B, 0x8A, 0x74, 0x24, 0x04}},
+    {"mov_esp_ebp", {0x89, 0xE5, 0x89, 0xEC, 0x89, 0xE0, 0x89, 0xC4}},
+    {"arithmetic", {0x01, 0xD8, 0x83, 0xC0, 0x05, 0x2B, 0x03, 0x81, 0x23, 0xFF, 0, 0, 0}},
+    {"arithmetic_esp", {0x83, 0xEC, 0x20, 0x83, 0xE4, 0xF0, 0x01, 0xC4, 0x39, 0xE0}},
+    {"inc_dec", {0x40, 0x4C, 0x45, 0x66, 0x47}},
+    {"lea", {0x8D, 0x44, 0x8B, 0x10, 0x8D, 0x64, 0x24, 0x20, 0x8D, 0x6C, 0x24, 0x04}},
+    {"opcode_82h", {0x82, 0xC1, 0x05, 0x82, 0x2B, 0x01}},
+    {"shifts", {0xC1, 0xE0, 0x04, 0xD3, 0xEA, 0x0F, 0xAC, 0xD0, 0x08}},
+    {"lock", {0xF0, 0xFF, 0x03, 0xF0, 0x0F, 0xB1, 0x0B, 0xF0, 0x0F, 0xC1, 0x44, 0x24, 0x04}},
+    {"redundant_prefixes", {0x3E, 0x8B, 0x03, 0xF3, 0x0F, 0xBC, 0xC1, 0xF2, 0x89, 0xC8}},
+    {"push_pop", {0x50, 0x54, 0x6A, 0xFF, 0x68, 0x78, 0x56, 0x34, 0x12, 0x58, 0x5D}},
+    {"push_pop_memory", {0xFF, 0x33, 0xFF, 0x74, 0x24, 0x08, 0x8F, 0x03, 0x8F, 0x44, 0x24, 0x08}},
+    {"push_pop_16", {0x66, 0x50, 0x66, 0x6A, 0xFF, 0x66, 0x5B}},
+    {"push_segment", {0x1E, 0x0E, 0x0F, 0xA0}},
+    {"pop_esp", {0x5C}},
+    {"prologue", {0x55, 0x89, 0xE5, 0x83, 0xEC, 0x18, 0x89, 0x45, 0xFC, 0xC9, 0xC3}},
+    {"call_direct", {0xE8, 0x00, 0x01, 0x00, 0x00}},
+    {"call_direct_kernel", {0xE8, 0x00, 0x10, 0x00, 0x00}, 0},
+    {"call_other_page_user", {0xE8, 0x00, 0x10, 0x00, 0x00}},
+    {"call_indirect", {0xFF, 0x54, 0x24, 0x08}},
+    {"call_register", {0xFF, 0xD0}},
+    {"ret_n", {0xC2, 0x08, 0x00}},
+    {"jmp_indirect", {0xFF, 0x24, 0x85, 0, 0, 1, 0x10}},
+    {"jcc_short", {0x85, 0xC0, 0x74, 0x10}},
+    {"jcc_other_page_user", {0x0F, 0x85, 0x00, 0x10, 0x00, 0x00}},
+    {"loop", {0x40, 0xE2, 0xFD}},
+    {"jecxz", {0xE3, 0x10}},
+    {"strings", {0xA4, 0xF3, 0xA5, 0xF3, 0xAB, 0xF2, 0xAE, 0xAC}},
+    {"segment_read", {0x8C, 0xD8, 0x8C, 0xE4, 0x66, 0x8C, 0xC9}},
+    {"segment_with_base", {0x65, 0xA1, 0xF8, 0xFF, 0xFF, 0xFF, 0x64, 0x01, 0x48, 0x04, 0x65, 0xFF, 0x30}},
+    {"x87", {0xD9, 0x43, 0x08, 0xDD, 0x5C, 0x24, 0x08, 0xDE, 0xC1}},
+    {"sse", {0x66, 0x0F, 0x6F, 0x03, 0xF3, 0x0F, 0x10, 0x4C, 0x24, 0x04, 0x66, 0x0F, 0xD7, 0xE0}},
+    {"interrupt_flag", {0xFA, 0xFB, 0x90}, 0},
+    {"pushf_popf_kernel", {0x9C, 0x9D}, 0},
+    {"pushf_user", {0x9C}},
+    {"rdtsc", {0x0F, 0x31}},
+    {"privileged", {0x0F, 0x22, 0xD8}, 0},
+    {"undefined", {0x0F, 0x0B}},
+};
+
+std::string Replace(std::string text, const std::string& pattern, const std::function<std::string(const std::smatch&)>& make) {
+  const std::regex regex(pattern);
+  std::string out;
+  std::smatch match;
+  while (std::regex_search(text, match, regex)) {
+    out += match.prefix().str() + make(match);
+    text = match.suffix().str();
+  }
+  return out + text;
+}
+
+std::string VcpuField(uint32_t offset) {
+  const std::pair<int, const char*> kFields[] = {{vcpu_offset::kInterruptFlag, "interrupt_flag"},
+                                                 {vcpu_offset::kInterruptsWaiting, "interrupts_waiting"},
+                                                 {vcpu_offset::kEflags, "eflags"},
+                                                 {vcpu_offset::kTscOffset, "tsc_offset"}};
+  for (const auto& [at, name] : kFields) {
+    if (static_cast<uint32_t>(at) == offset) return name;
+  }
+  constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+  for (unsigned s = 0; s < kSegCount; ++s) {
+    if (static_cast<uint32_t>(vcpu_offset::SegmentSelector(static_cast<Seg>(s))) == offset) return std::string(kSegments[s]) + ".selector";
+    if (static_cast<uint32_t>(vcpu_offset::SegmentBase(static_cast<Seg>(s))) == offset) return std::string(kSegments[s]) + ".base";
+  }
+  return fmt::format("{:#x}?", offset);
+}
+
+/// Addresses of this process become names: stubs, offsets in the block, fields of the vCPU state.
+std::string Normalise(Translator& translator, const Block& block, std::string text) {
+  const Stubs& stubs = translator.GetStubs();
+  const uint64_t start = reinterpret_cast<uint64_t>(translator.Cache().At(block.host_offset));
+  text = Replace(text, "0x0000([1-9A-F][0-9A-F]{11})", [&](const std::smatch& m) -> std::string {
+    const uint64_t address = std::stoull(m[1].str(), nullptr, 16);
+    if (address == stubs.LinkMiss()) return "<link miss>";
+    if (address == stubs.IndirectMiss()) return "<indirect miss>";
+    if (address == stubs.LeaveToInterpret()) return "<interpret>";
+    if (address == stubs.Stale()) return "<stale>";
+    if (address - start < block.host_bytes) return fmt::format("<+{:x}>", address - start);
+    return "<host address>";
+  });
+  text = Replace(text, "r12\\+0x([0-9A-F]+)", [](const std::smatch& m) {
+    return "r12+" + VcpuField(static_cast<uint32_t>(std::stoul(m[1].str(), nullptr, 16)));
+  });
+  text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)", [](const std::smatch&) { return "mov r9d, <link>"; });
+  return Replace(text, "( physical [0-9a-f]+)|( at 0x[0-9a-f]+)", [](const std::smatch&) { return std::string(); });
+}
+
+std::string Listing(TestMachine& machine, const Snippet& snippet) {
+  Load(machine, MakeProgram(snippet.code, 1, snippet.cpl));
+  Translator& translator = machine.GetTranslator();
+  const BlockMode mode = BlockMode::Of(machine.State());
+  translator.SelectTable(mode);
+  const CodeLookup found = translator.Lookup(machine.State().eip, mode);
+  if (found.outcome != FillOutcome::kMapped) return "not translated\n";
+  char* buffer = nullptr;
+  size_t size = 0;
+  FILE* out = open_memstream(&buffer, &size);
+  translator.Dump(out, found.block);
+  std::fclose(out);
+  const std::string text(buffer, size);
+  std::free(buffer);
+  return Normalise(translator, translator.Cache().Get(found.block), text);
+}
+
+std::string LineDifference(const std::string& actual, const std::string& expected) {
+  std::istringstream a(actual), e(expected);
+  std::string text, left, right;
+  for (;;) {
+    const bool more_a = static_cast<bool>(std::getline(a, left)), more_e = static_cast<bool>(std::getline(e, right));
+    if (!more_a && !more_e) return text;
+    if (!more_a) left.clear();
+    if (!more_e) right.clear();
+    if (left == right) {
+      text += "  " + left + "\n";
+    } else {
+      text += "- " + right + "\n+ " + left + "\n";
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("emitted code is what was accepted") {
+  const bool accept = std::getenv("RING3_ACCEPT_GOLDEN") != nullptr;
+  TestMachine machine;
+  for (const Snippet& snippet : kSnippets) {
+    const std::string path = fmt::format("{}/{}.golden", RING3_GOLDEN_FOLDER, snippet.name);
+    const std::string actual = Listing(machine, snippet);
+    if (accept) {
+      std::ofstream(path) << actual;
+      continue;
+    }
+    std::ifstream file(path);
+    std::stringstream expected;
+    expected << file.rdbuf();
+    INFO(snippet.name << ": - accepted, + emitted now\n" << LineDifference(actual, expected.str()));
+    CHECK(actual == expected.str());
+  }
+}

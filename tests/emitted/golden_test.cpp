@@ -69,7 +69,8 @@ const Snippet kSnippets[] = {
     {"undefined", {0x0F, 0x0B}},
 };
 
-std::string Replace(std::string text, const std::string& pattern, const std::function<std::string(const std::smatch&)>& make) {
+std::string Replace(std::string text, const std::string& pattern,
+                    const std::function<std::string(const std::smatch&)>& make) {
   const std::regex regex(pattern);
   std::string out;
   std::smatch match;
@@ -90,8 +91,10 @@ std::string VcpuField(uint32_t offset) {
   }
   constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
   for (unsigned s = 0; s < kSegCount; ++s) {
-    if (static_cast<uint32_t>(vcpu_offset::SegmentSelector(static_cast<Seg>(s))) == offset) return std::string(kSegments[s]) + ".selector";
-    if (static_cast<uint32_t>(vcpu_offset::SegmentBase(static_cast<Seg>(s))) == offset) return std::string(kSegments[s]) + ".base";
+    if (static_cast<uint32_t>(vcpu_offset::SegmentSelector(static_cast<Seg>(s))) == offset)
+      return std::string(kSegments[s]) + ".selector";
+    if (static_cast<uint32_t>(vcpu_offset::SegmentBase(static_cast<Seg>(s))) == offset)
+      return std::string(kSegments[s]) + ".base";
   }
   return fmt::format("{:#x}?", offset);
 }
@@ -112,7 +115,8 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
   text = Replace(text, "r12\\+0x([0-9A-F]+)", [](const std::smatch& m) {
     return "r12+" + VcpuField(static_cast<uint32_t>(std::stoul(m[1].str(), nullptr, 16)));
   });
-  text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)", [](const std::smatch&) { return "mov r9d, <link>"; });
+  text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)",
+                 [](const std::smatch&) { return "mov r9d, <link>"; });
   return Replace(text, "( physical [0-9a-f]+)|( at 0x[0-9a-f]+)", [](const std::smatch&) { return std::string(); });
 }
 

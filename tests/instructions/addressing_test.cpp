@@ -130,29 +130,39 @@ TEST_CASE("segments with a base: TLS with positive, negative and wrapping offset
           return mem;
         };
         const uint64_t absolute = static_cast<uint32_t>(offset);
-        trials.Try("mov r, seg:[d]", [&](Assembler& a) { a.mov(seg_reg, at(ptr(absolute))); }, Reference::kInterpreter);
-        trials.Try("mov seg:[d], r", [&](Assembler& a) { a.mov(at(ptr(absolute)), seg_reg); }, Reference::kInterpreter);
-        trials.Try("add seg:[ecx+d]", [&](Assembler& a) { a.add(at(ptr(ecx, offset)), seg_reg); }, Reference::kInterpreter);
-        trials.Try("cmp seg:[ecx*4+d]", [&](Assembler& a) { a.cmp(at(ptr(absolute, ecx, 2)), seg_reg); },
-                   Reference::kInterpreter);
-        trials.Try("push seg:[d]", [&](Assembler& a) { a.push(at(ptr(absolute))); }, Reference::kInterpreter);
-        trials.Try("pop seg:[d]", [&](Assembler& a) { a.pop(at(ptr(absolute))); }, Reference::kInterpreter);
-        trials.Try("movzx ah form",
-                   [&](Assembler& a) {
-                     Mem byte = at(ptr(absolute));
-                     byte.setSize(1);
-                     a.mov(ah, byte);
-                     a.mov(byte, dh);
-                   },
-                   Reference::kInterpreter);
+        trials.Try(
+            "mov r, seg:[d]", [&](Assembler& a) { a.mov(seg_reg, at(ptr(absolute))); }, Reference::kInterpreter);
+        trials.Try(
+            "mov seg:[d], r", [&](Assembler& a) { a.mov(at(ptr(absolute)), seg_reg); }, Reference::kInterpreter);
+        trials.Try(
+            "add seg:[ecx+d]", [&](Assembler& a) { a.add(at(ptr(ecx, offset)), seg_reg); }, Reference::kInterpreter);
+        trials.Try(
+            "cmp seg:[ecx*4+d]", [&](Assembler& a) { a.cmp(at(ptr(absolute, ecx, 2)), seg_reg); },
+            Reference::kInterpreter);
+        trials.Try(
+            "push seg:[d]", [&](Assembler& a) { a.push(at(ptr(absolute))); }, Reference::kInterpreter);
+        trials.Try(
+            "pop seg:[d]", [&](Assembler& a) { a.pop(at(ptr(absolute))); }, Reference::kInterpreter);
+        trials.Try(
+            "movzx ah form",
+            [&](Assembler& a) {
+              Mem byte = at(ptr(absolute));
+              byte.setSize(1);
+              a.mov(ah, byte);
+              a.mov(byte, dh);
+            },
+            Reference::kInterpreter);
       }
     }
   }
-  trials.Try("movaps seg:", [](Assembler& a) {
-    Mem m = ptr(uint64_t{0}, 16);
-    m.setSegment(gs);
-    a.movaps(xmm3, m);
-  }, Reference::kInterpreter);
+  trials.Try(
+      "movaps seg:",
+      [](Assembler& a) {
+        Mem m = ptr(uint64_t{0}, 16);
+        m.setSegment(gs);
+        a.movaps(xmm3, m);
+      },
+      Reference::kInterpreter);
   trials.Report(1500);
 }
 
@@ -177,9 +187,9 @@ TEST_CASE("segment overrides that name flat segments change nothing") {
 TEST_CASE("absolute addresses in both halves of the address space") {
   Trials trials;
   for (uint8_t top : {0x10, 0x7F, 0x80, 0xC0, 0xFF}) {
-    for (const Bytes& opcode : {Bytes{0xA1}, Bytes{0xA3}, Bytes{0xA0}, Bytes{0xA2}, Bytes{0x66, 0xA1}, Bytes{0x66, 0xA3},
-                                Bytes{0x8B, 0x0D}, Bytes{0x89, 0x25}, Bytes{0x88, 0x35}, Bytes{0xFF, 0x05},
-                                Bytes{0x8B, 0x04, 0x8D}, Bytes{0x8A, 0x3C, 0x0D}}) {
+    for (const Bytes& opcode :
+         {Bytes{0xA1}, Bytes{0xA3}, Bytes{0xA0}, Bytes{0xA2}, Bytes{0x66, 0xA1}, Bytes{0x66, 0xA3}, Bytes{0x8B, 0x0D},
+          Bytes{0x89, 0x25}, Bytes{0x88, 0x35}, Bytes{0xFF, 0x05}, Bytes{0x8B, 0x04, 0x8D}, Bytes{0x8A, 0x3C, 0x0D}}) {
       Bytes code = opcode;
       code.insert(code.end(), {0x08, 0x20, 0x01, top});
       trials.TryBytes("absolute", code);

@@ -101,9 +101,9 @@ TEST_CASE("exchanges") {
       trials.TryBytes("xadd esp", with({0x0F, 0xC1, 0x44, 0x24, 0x04}));
       trials.TryBytes("xchg", with({0x87, 0x0B}));
       trials.TryBytes("neg", with({0xF7, 0x1B}));
-      trials.TryBytes("lock add r", with({0x01, 0xC8}));   // #UD
-      trials.TryBytes("lock mov", with({0x89, 0x03}));     // #UD
-      trials.TryBytes("lock cmp", with({0x39, 0x03}));     // #UD
+      trials.TryBytes("lock add r", with({0x01, 0xC8}));  // #UD
+      trials.TryBytes("lock mov", with({0x89, 0x03}));    // #UD
+      trials.TryBytes("lock cmp", with({0x39, 0x03}));    // #UD
     }
     trials.TryBytes("cmpxchg8b equal", {0x8B, 0x03, 0x8B, 0x53, 0x04, 0x0F, 0xC7, 0x0B});
     trials.TryBytes("cmpxchg r", {0x0F, 0xB1, 0xCA});
@@ -114,7 +114,6 @@ TEST_CASE("exchanges") {
 
 TEST_CASE("BSF stays BSF with a repeat prefix") {
   Trials trials;
-  TestMachine interpreter({.interpreter = true});
   for (uint32_t seed = 1; seed <= 20; ++seed) {
     for (uint8_t opcode : {0xBC, 0xBD}) {
       for (const Bytes& operand : {Bytes{0xC1}, Bytes{0xC4}, Bytes{0xE1}, Bytes{0x03}}) {

@@ -25,20 +25,53 @@ TEST_CASE("x87 with memory operands of all sizes and forms") {
     SetFx<uint16_t>(p, kFsw, 0x2000);
     p.fxsave[4] = 0x3F;
   };
-  for (const Mem& m : {ptr(ebx), ptr(esp, 8), ptr(ebp, -16), ptr(ebx, ecx, 3, 8), ptr(uint64_t{guest::kData + 0xFFC})}) {
+  for (const Mem& m :
+       {ptr(ebx), ptr(esp, 8), ptr(ebp, -16), ptr(ebx, ecx, 3, 8), ptr(uint64_t{guest::kData + 0xFFC})}) {
     const auto sized = [&](unsigned bytes) {
       Mem out = m;
       out.setSize(bytes);
       return out;
     };
-    trials.Try("fild", [&](Assembler& a) { a.fild(sized(4)); a.fistp(sized(8)); });
-    trials.Try("fild 64", [&](Assembler& a) { a.fild(sized(8)); a.fstp(sized(10)); });
-    trials.Try("fld/fst", [&](Assembler& a) { a.fld(sized(4)); a.fst(sized(8)); a.fadd(sized(8)); });
-    trials.Try("fld 80", [&](Assembler& a) { a.fld(sized(10)); a.fstp(sized(4)); });
-    trials.Try("fbld", [&](Assembler& a) { a.fldpi(); a.fbstp(sized(10)); a.fbld(sized(10)); });
-    trials.Try("fnstcw", [&](Assembler& a) { a.fnstcw(sized(2)); a.fldcw(sized(2)); a.fnstsw(sized(2)); });
-    trials.Try("fcomi", [&](Assembler& a) { a.fldz(); a.fld1(); a.fcomi(st1); a.fnstsw(ax); });
-    trials.Try("transcendental", [&](Assembler& a) { a.fldpi(); a.fsin(); a.fld1(); a.fpatan(); a.fstp(sized(8)); });
+    trials.Try("fild", [&](Assembler& a) {
+      a.fild(sized(4));
+      a.fistp(sized(8));
+    });
+    trials.Try("fild 64", [&](Assembler& a) {
+      a.fild(sized(8));
+      a.fstp(sized(10));
+    });
+    trials.Try("fld/fst", [&](Assembler& a) {
+      a.fld(sized(4));
+      a.fst(sized(8));
+      a.fadd(sized(8));
+    });
+    trials.Try("fld 80", [&](Assembler& a) {
+      a.fld(sized(10));
+      a.fstp(sized(4));
+    });
+    trials.Try("fbld", [&](Assembler& a) {
+      a.fldpi();
+      a.fbstp(sized(10));
+      a.fbld(sized(10));
+    });
+    trials.Try("fnstcw", [&](Assembler& a) {
+      a.fnstcw(sized(2));
+      a.fldcw(sized(2));
+      a.fnstsw(sized(2));
+    });
+    trials.Try("fcomi", [&](Assembler& a) {
+      a.fldz();
+      a.fld1();
+      a.fcomi(st1);
+      a.fnstsw(ax);
+    });
+    trials.Try("transcendental", [&](Assembler& a) {
+      a.fldpi();
+      a.fsin();
+      a.fld1();
+      a.fpatan();
+      a.fstp(sized(8));
+    });
   }
   trials.Report(200);
 }
@@ -85,9 +118,13 @@ TEST_CASE("SSE alignment") {
     trials.Try("movdqa esp", [&](Assembler& a) { a.movdqa(xmm7, ptr(esp, offset)); });
     trials.Try("addps", [&](Assembler& a) { a.addps(xmm1, ptr(ebx, offset)); });
     trials.Try("paddd", [&](Assembler& a) { a.paddd(xmm1, ptr(ebp, offset)); });
-    trials.Try("movups", [&](Assembler& a) { a.movups(xmm1, ptr(ebx, offset)); a.movups(ptr(esi, offset), xmm1); });
+    trials.Try("movups", [&](Assembler& a) {
+      a.movups(xmm1, ptr(ebx, offset));
+      a.movups(ptr(esi, offset), xmm1);
+    });
     trials.Try("movntdq", [&](Assembler& a) { a.movntdq(ptr(ebx, offset), xmm2); });
-    trials.Try("misaligned into nothing", [&](Assembler& a) { a.movups(xmm1, ptr(uint64_t{guest::kData - 16}, offset)); });
+    trials.Try("misaligned into nothing",
+               [&](Assembler& a) { a.movups(xmm1, ptr(uint64_t{guest::kData - 16}, offset)); });
   }
   trials.Report(250);
 }
@@ -97,11 +134,21 @@ TEST_CASE("SIMD exceptions") {
   trials.seeds = 6;
   for (uint32_t control : {0x1F80u, 0x1F00u, 0x1E80u, 0x1D80u, 0x0F80u, 0x1B80u, 0x1780u, 0x9FC0u}) {
     trials.adjust = [control](Program& p) { SetFx<uint32_t>(p, kMxcsr, control); };
-    trials.Try("addss", [](Assembler& a) { a.addss(xmm0, xmm1); a.inc(eax); });
-    trials.Try("divps", [](Assembler& a) { a.inc(eax); a.divps(xmm2, xmm3); });
+    trials.Try("addss", [](Assembler& a) {
+      a.addss(xmm0, xmm1);
+      a.inc(eax);
+    });
+    trials.Try("divps", [](Assembler& a) {
+      a.inc(eax);
+      a.divps(xmm2, xmm3);
+    });
     trials.Try("sqrtsd", [](Assembler& a) { a.sqrtsd(xmm4, ptr(ebx)); });
     trials.Try("cvttsd2si", [](Assembler& a) { a.cvttsd2si(eax, xmm5); });
-    trials.Try("ldmxcsr", [](Assembler& a) { a.stmxcsr(ptr(ebx)); a.ldmxcsr(ptr(ebx)); a.mulpd(xmm1, xmm2); });
+    trials.Try("ldmxcsr", [](Assembler& a) {
+      a.stmxcsr(ptr(ebx));
+      a.ldmxcsr(ptr(ebx));
+      a.mulpd(xmm1, xmm2);
+    });
   }
   trials.TryBytes("ldmxcsr with reserved bits", {0xC7, 0x03, 0x00, 0x00, 0x01, 0x00, 0x0F, 0xAE, 0x13});
   trials.Report(450);
@@ -153,7 +200,10 @@ TEST_CASE("MMX, SSE2 and saved images") {
     a.crc32(eax, edx);
     a.popcnt(ecx, edx);
   });
-  trials.Try("prefetch nowhere", [](Assembler& a) { a.prefetcht0(ptr(uint64_t{0x9000'0000})); a.prefetchnta(ptr(esp, -64)); });
+  trials.Try("prefetch nowhere", [](Assembler& a) {
+    a.prefetcht0(ptr(uint64_t{0x9000'0000}));
+    a.prefetchnta(ptr(esp, -64));
+  });
   trials.Report(50);
 }
 
@@ -163,10 +213,11 @@ TEST_CASE("the last x87 instruction's address is the guest's") {
     Bytes code;
     uint32_t instruction, image;  // offset of the last x87 instruction; where EDI + image holds FIP
   };
-  const Case cases[] = {{{0x90, 0xD9, 0x43, 0x08, 0x40, 0xD9, 0x37}, 1, 12},                // fld; inc eax; fnstenv [edi]
-                        {{0xD9, 0xE8, 0xDC, 0xC0, 0x90, 0xDD, 0x37}, 2, 12},                // fld1; fadd; nop; fnsave [edi]
-                        {{0xDB, 0x44, 0x24, 0x04, 0x0F, 0xAE, 0x07}, 0, 8},                 // fild; fxsave [edi]
-                        {{0xD9, 0xE8, 0xE8, 0, 0, 0, 0, 0x58, 0xCD, 0x40, 0xD9, 0x37}, 0, 12}};  // with a trip to the kernel
+  const Case cases[] = {
+      {{0x90, 0xD9, 0x43, 0x08, 0x40, 0xD9, 0x37}, 1, 12},                     // fld; inc eax; fnstenv [edi]
+      {{0xD9, 0xE8, 0xDC, 0xC0, 0x90, 0xDD, 0x37}, 2, 12},                     // fld1; fadd; nop; fnsave [edi]
+      {{0xDB, 0x44, 0x24, 0x04, 0x0F, 0xAE, 0x07}, 0, 8},                      // fild; fxsave [edi]
+      {{0xD9, 0xE8, 0xE8, 0, 0, 0, 0, 0x58, 0xCD, 0x40, 0xD9, 0x37}, 0, 12}};  // with a trip to the kernel
   TestMachine machine;
   machine.Write(guest::kLowCode, Assemble(guest::kLowCode, [](Assembler& a) { a.iretd(); }));
   for (const Case& c : cases) {

@@ -58,8 +58,10 @@ bool Excluded(const GuestInstruction& insn) {
     // Give different values at each execution, or on each model.
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_RDTSC:
-    case ZYDIS_MNEMONIC_RDPMC: return true;
-    default: break;
+    case ZYDIS_MNEMONIC_RDPMC:
+      return true;
+    default:
+      break;
   }
   if (insn.info.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return true;
   // Targets cut to 16 bits: no program can be placed there natively.
@@ -85,13 +87,13 @@ bool Excluded(const GuestInstruction& insn) {
 /// What the "max" model offers; other encodings are #UD to it and something else to the processor.
 bool Offered(ZydisISASet set) {
   static const std::set<ZydisISASet> sets = {
-      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,     ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
-      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL, ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
-      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,     ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
-      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,     ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
-      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,    ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
-      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,  ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
-      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX, ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
+      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,        ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
+      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
+      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,        ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
+      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,        ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
+      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,       ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
+      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,     ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
+      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX,    ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
       ZYDIS_ISA_SET_POPCNT,     ZYDIS_ISA_SET_SSE_PREFETCH};
   return sets.contains(set);
 }
@@ -110,7 +112,8 @@ class Sweep {
     seen_.insert(insn.info.mnemonic);
     const uint32_t seed = static_cast<uint32_t>(tried_.size());
     const Program program = MakeProgram(code, seed, seed % 2 ? 3 : 0);
-    trials_.Compare(ZydisMnemonicGetString(insn.info.mnemonic), program, Reference::kNative, {.flags = Undefined(insn)});
+    trials_.Compare(ZydisMnemonicGetString(insn.info.mnemonic), program, Reference::kNative,
+                    {.flags = Undefined(insn)});
   }
 
   /// All reg fields with some operands, some reg fields with all operands.
@@ -127,10 +130,10 @@ class Sweep {
     if (brief) return;
     for (uint8_t reg : {1, 4}) {
       const auto r = static_cast<uint8_t>(reg << 3);
-      Try(With(opcode, {static_cast<uint8_t>(0x47 | r), 0xF1}));                        // [edi - 15]
-      Try(With(opcode, {static_cast<uint8_t>(0x84 | r), 0x26, 0x40, 0, 0, 0}));         // [esi + 64]
-      Try(With(opcode, {static_cast<uint8_t>(0x44 | r), 0xCB, 0x10}));                  // [ebx + ecx*8 + 16]
-      Try(With(opcode, {static_cast<uint8_t>(0x04 | r), 0x0C}));                        // [esp + ecx]
+      Try(With(opcode, {static_cast<uint8_t>(0x47 | r), 0xF1}));                          // [edi - 15]
+      Try(With(opcode, {static_cast<uint8_t>(0x84 | r), 0x26, 0x40, 0, 0, 0}));           // [esi + 64]
+      Try(With(opcode, {static_cast<uint8_t>(0x44 | r), 0xCB, 0x10}));                    // [ebx + ecx*8 + 16]
+      Try(With(opcode, {static_cast<uint8_t>(0x04 | r), 0x0C}));                          // [esp + ecx]
       Try(With(opcode, {static_cast<uint8_t>(0x84 | r), 0x4D, 0x10, 0xFF, 0xFF, 0xFF}));  // [ebp + ecx*2 - 240]
       Try(With(opcode, {static_cast<uint8_t>(0x04 | r), 0x8D, 0x00, 0x10, 0x01, 0x10}));  // [ecx*4 + kData + 4096]
       Try(With(opcode, {static_cast<uint8_t>(0x05 | r), 0x40, 0x10, 0x01, 0x10}));        // [kData + 4160]
@@ -167,8 +170,10 @@ class Sweep {
       case ZYDIS_MNEMONIC_AAD:
       case ZYDIS_MNEMONIC_AAM:
       case ZYDIS_MNEMONIC_DAA:
-      case ZYDIS_MNEMONIC_DAS: return insn.info.cpu_flags->undefined;
-      default: return 0;
+      case ZYDIS_MNEMONIC_DAS:
+        return insn.info.cpu_flags->undefined;
+      default:
+        return 0;
     }
   }
   static constexpr uint8_t kTwoByteEscape = 0x0F;
@@ -185,8 +190,8 @@ class Sweep {
 
 /// Rows that the sweeps leave to other tests.
 bool TestedElsewhere(ZydisMnemonic mnemonic) {
-  constexpr ZydisMnemonic kElsewhere[] = {ZYDIS_MNEMONIC_CLI, ZYDIS_MNEMONIC_STI, ZYDIS_MNEMONIC_POPF,
-                                          ZYDIS_MNEMONIC_POPFD, ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_PAUSE,
+  constexpr ZydisMnemonic kElsewhere[] = {ZYDIS_MNEMONIC_CLI,       ZYDIS_MNEMONIC_STI,   ZYDIS_MNEMONIC_POPF,
+                                          ZYDIS_MNEMONIC_POPFD,     ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_PAUSE,
                                           ZYDIS_MNEMONIC_MASKMOVDQU};
   return std::find(std::begin(kElsewhere), std::end(kElsewhere), mnemonic) != std::end(kElsewhere);
 }
@@ -198,8 +203,8 @@ TEST_CASE("one- and two-byte opcodes do what the processor does, and every row o
   sweep.SweepMap({}, {{}, {0x66}}, false);
   sweep.SweepMap({0x0F}, {{}}, false);
   sweep.Report(9000);
-#define RING3_INSTRUCTION(mnemonic, cls)                                                 \
-  if (!TestedElsewhere(ZYDIS_MNEMONIC_##mnemonic)) {                                     \
+#define RING3_INSTRUCTION(mnemonic, cls)                                                  \
+  if (!TestedElsewhere(ZYDIS_MNEMONIC_##mnemonic)) {                                      \
     CHECKED_ELSE(sweep.Seen().contains(ZYDIS_MNEMONIC_##mnemonic)) FAIL_CHECK(#mnemonic); \
   }
 #define RING3_EXTENSION(extension, unit, cls)

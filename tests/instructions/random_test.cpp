@@ -1,5 +1,5 @@
-// Random programs: short sequences of instructions, forward branches and small loops, translated, interpreted and native.
-// RING3_RANDOM_COUNT says how many, RING3_RANDOM_SEED where to start; a failure prints its seed.
+// Random programs: short sequences of instructions, forward branches and small loops, translated, interpreted and
+// native. RING3_RANDOM_COUNT says how many, RING3_RANDOM_SEED where to start; a failure prints its seed.
 #include <Zydis/Zydis.h>
 
 #include <catch2/catch.hpp>
@@ -50,21 +50,36 @@ class Writer {
     const auto displacement = static_cast<int32_t>(Random(512)) - 256;
     x86::Mem m;
     switch (Random(8)) {
-      case 0: m = x86::ptr(x86::esp, displacement); break;
-      case 1: m = x86::ptr(x86::ebp, displacement); break;
-      case 2: m = x86::ptr(x86::esi, displacement); break;
-      case 3: m = x86::ptr(uint64_t{guest::kData + 0x1000 + Random(0x2000)}); break;
-      case 4: m = x86::ptr(x86::ebx, x86::ecx, Random(4), displacement); break;
-      case 5: m = x86::ptr(x86::esp, x86::ecx, Random(3), displacement); break;
-      default: m = x86::ptr(x86::ebx, displacement); break;
+      case 0:
+        m = x86::ptr(x86::esp, displacement);
+        break;
+      case 1:
+        m = x86::ptr(x86::ebp, displacement);
+        break;
+      case 2:
+        m = x86::ptr(x86::esi, displacement);
+        break;
+      case 3:
+        m = x86::ptr(uint64_t{guest::kData + 0x1000 + Random(0x2000)});
+        break;
+      case 4:
+        m = x86::ptr(x86::ebx, x86::ecx, Random(4), displacement);
+        break;
+      case 5:
+        m = x86::ptr(x86::esp, x86::ecx, Random(3), displacement);
+        break;
+      default:
+        m = x86::ptr(x86::ebx, displacement);
+        break;
     }
     m.setSize(bytes);
     return m;
   }
 
   void Branch() {
-    static const uint32_t kJumps[] = {x86::Inst::kIdJo, x86::Inst::kIdJb, x86::Inst::kIdJz,  x86::Inst::kIdJbe, x86::Inst::kIdJs,
-                                      x86::Inst::kIdJp, x86::Inst::kIdJl, x86::Inst::kIdJle, x86::Inst::kIdJnz, x86::Inst::kIdJnl};
+    static const uint32_t kJumps[] = {x86::Inst::kIdJo,  x86::Inst::kIdJb, x86::Inst::kIdJz, x86::Inst::kIdJbe,
+                                      x86::Inst::kIdJs,  x86::Inst::kIdJp, x86::Inst::kIdJl, x86::Inst::kIdJle,
+                                      x86::Inst::kIdJnz, x86::Inst::kIdJnl};
     Label label = a_.newLabel();
     if (Random(6) == 0) {
       a_.jmp(label);
@@ -97,15 +112,26 @@ class Writer {
   }
 
   void Arithmetic() {
-    static const uint32_t kTwo[] = {x86::Inst::kIdAdd, x86::Inst::kIdAdc, x86::Inst::kIdSub,  x86::Inst::kIdSbb, x86::Inst::kIdAnd,
-                                    x86::Inst::kIdOr,  x86::Inst::kIdXor, x86::Inst::kIdCmp, x86::Inst::kIdTest, x86::Inst::kIdMov};
+    static const uint32_t kTwo[] = {x86::Inst::kIdAdd,  x86::Inst::kIdAdc, x86::Inst::kIdSub, x86::Inst::kIdSbb,
+                                    x86::Inst::kIdAnd,  x86::Inst::kIdOr,  x86::Inst::kIdXor, x86::Inst::kIdCmp,
+                                    x86::Inst::kIdTest, x86::Inst::kIdMov};
     const uint32_t id = kTwo[Random(10)];
     switch (Random(6)) {
-      case 0: a_.emit(id, Free(), Any()); break;
-      case 1: a_.emit(id, Memory(4), Any()); break;
-      case 2: a_.emit(id, Memory(1), FreeByte()); break;
-      case 3: a_.emit(id, Free().r16(), Any().r16()); break;
-      case 4: a_.emit(id, Free(), Imm(static_cast<int32_t>(random_()))); break;
+      case 0:
+        a_.emit(id, Free(), Any());
+        break;
+      case 1:
+        a_.emit(id, Memory(4), Any());
+        break;
+      case 2:
+        a_.emit(id, Memory(1), FreeByte());
+        break;
+      case 3:
+        a_.emit(id, Free().r16(), Any().r16());
+        break;
+      case 4:
+        a_.emit(id, Free(), Imm(static_cast<int32_t>(random_())));
+        break;
       default:
         if (id == x86::Inst::kIdTest) {
           a_.emit(id, Memory(2), Free().r16());
@@ -117,28 +143,72 @@ class Writer {
 
   void Other() {
     switch (Random(22)) {
-      case 0: a_.push(Any()); break;
-      case 1: a_.pop(Free()); break;
-      case 2: a_.push(Memory(4)); break;
-      case 3: a_.pop(Memory(4)); break;
-      case 4: a_.lea(Free(), Memory(0)); break;
-      case 5: a_.shl(Free(), x86::cl); break;
-      case 6: a_.sar(Memory(4), Random(32)); break;
-      case 7: a_.imul(Free(), Any()); break;
-      case 8: a_.mul(Memory(4)); break;
-      case 9: a_.div(Free()); break;
-      case 10: a_.xchg(Memory(4), Free()); break;
-      case 11: a_.lock().xadd(Memory(4), Free()); break;
-      case 12: a_.movzx(Free(), Memory(1)); break;
-      case 13: a_.movsx(Free(), Memory(2)); break;
-      case 14: a_.cmovnz(Free(), Any()); break;
-      case 15: a_.setb(FreeByte()); break;
-      case 16: a_.movsd(); break;
-      case 17: a_.bt(Free(), Random(32)); break;
-      case 18: a_.movdqu(x86::xmm1, Memory(16)); break;
-      case 19: a_.paddd(x86::xmm1, x86::xmm2); break;
-      case 20: a_.movdqu(Memory(16), x86::xmm1); break;
-      default: a_.bswap(Free()); break;
+      case 0:
+        a_.push(Any());
+        break;
+      case 1:
+        a_.pop(Free());
+        break;
+      case 2:
+        a_.push(Memory(4));
+        break;
+      case 3:
+        a_.pop(Memory(4));
+        break;
+      case 4:
+        a_.lea(Free(), Memory(0));
+        break;
+      case 5:
+        a_.shl(Free(), x86::cl);
+        break;
+      case 6:
+        a_.sar(Memory(4), Random(32));
+        break;
+      case 7:
+        a_.imul(Free(), Any());
+        break;
+      case 8:
+        a_.mul(Memory(4));
+        break;
+      case 9:
+        a_.div(Free());
+        break;
+      case 10:
+        a_.xchg(Memory(4), Free());
+        break;
+      case 11:
+        a_.lock().xadd(Memory(4), Free());
+        break;
+      case 12:
+        a_.movzx(Free(), Memory(1));
+        break;
+      case 13:
+        a_.movsx(Free(), Memory(2));
+        break;
+      case 14:
+        a_.cmovnz(Free(), Any());
+        break;
+      case 15:
+        a_.setb(FreeByte());
+        break;
+      case 16:
+        a_.movsd();
+        break;
+      case 17:
+        a_.bt(Free(), Random(32));
+        break;
+      case 18:
+        a_.movdqu(x86::xmm1, Memory(16));
+        break;
+      case 19:
+        a_.paddd(x86::xmm1, x86::xmm2);
+        break;
+      case 20:
+        a_.movdqu(Memory(16), x86::xmm1);
+        break;
+      default:
+        a_.bswap(Free());
+        break;
     }
   }
 
@@ -156,8 +226,10 @@ class Writer {
         break;
       case 3:
       case 4:
-      case 5: return Other();
-      default: break;
+      case 5:
+        return Other();
+      default:
+        break;
     }
     Arithmetic();
   }

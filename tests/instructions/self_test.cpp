@@ -21,7 +21,8 @@ bool Corrupt(TestMachine& machine, const Bytes& from, const Bytes& to) {
 
 TEST_CASE("a corrupted translation is noticed") {
   TestMachine machine;
-  const Program program = MakeProgram({0x05, 0x11, 0x22, 0x33, 0x44, 0x89, 0x03}, 5, 3);  // add eax, imm; mov [ebx], eax
+  const Program program =
+      MakeProgram({0x05, 0x11, 0x22, 0x33, 0x44, 0x89, 0x03}, 5, 3);  // add eax, imm; mov [ebx], eax
   const Outcome native = RunNatively(program);
   CHECK(Difference(RunOn(machine, program), native, {.selectors = true}).empty());
   Load(machine, program);

@@ -32,9 +32,9 @@ TEST_CASE("push and pop of registers, immediates and memory") {
 
 TEST_CASE("push and pop with ESP in the address") {
   Trials trials;
-  const std::vector<Mem> operands = {ptr(esp),         ptr(esp, 4),         ptr(esp, -4),    ptr(esp, 0x100),
-                                     ptr(esp, ecx, 2), ptr(esp, ecx, 1, -8), ptr(ebp),        ptr(ebp, 8),
-                                     ptr(ebp, ecx, 2), ptr(ebx),             ptr(ebx, ecx, 3), ptr(uint64_t{guest::kData})};
+  const std::vector<Mem> operands = {
+      ptr(esp), ptr(esp, 4), ptr(esp, -4),     ptr(esp, 0x100), ptr(esp, ecx, 2), ptr(esp, ecx, 1, -8),
+      ptr(ebp), ptr(ebp, 8), ptr(ebp, ecx, 2), ptr(ebx),        ptr(ebx, ecx, 3), ptr(uint64_t{guest::kData})};
   trials.adjust = [](Program& p) { p.gpr[kEcx] &= 31; };
   for (Mem mem : operands) {
     for (unsigned bytes : {4u, 2u}) {
@@ -151,7 +151,10 @@ TEST_CASE("ESP and EBP as operands of ordinary instructions") {
     trials.Try("cvtsi2sd", [&](Assembler& a) { a.cvtsi2sd(xmm1, r); });
     trials.Try("pinsrw", [&](Assembler& a) { a.pinsrw(xmm1, r, 5); });
     trials.Try("movnti", [&](Assembler& a) { a.movnti(ptr(ebx), r); });
-    trials.Try("div", [&](Assembler& a) { a.xor_(edx, edx); a.div(r); });
+    trials.Try("div", [&](Assembler& a) {
+      a.xor_(edx, edx);
+      a.div(r);
+    });
   }
   trials.Report(2000);
 }

@@ -71,10 +71,11 @@ TEST_CASE("across pages and into nothing") {
   struct Place {
     uint32_t esi, edi, ecx;
   };
-  for (const Place& at : {Place{guest::kData + 0xFF1, guest::kData + 0x2FF3, 64}, Place{kEnd - 30, guest::kData + 64, 64},
-                          Place{guest::kData + 64, kEnd - 30, 64}, Place{kEnd - 3, kEnd - 1, 2},
-                          Place{guest::kData + 30, guest::kData + 0x1000, 64}, Place{guest::kData + 10, guest::kData + 7, 64},
-                          Place{guest::kData, guest::kData + 0x2000, 0x400}, Place{0xFFFF'FFF0, guest::kData, 8}}) {
+  for (const Place& at :
+       {Place{guest::kData + 0xFF1, guest::kData + 0x2FF3, 64}, Place{kEnd - 30, guest::kData + 64, 64},
+        Place{guest::kData + 64, kEnd - 30, 64}, Place{kEnd - 3, kEnd - 1, 2},
+        Place{guest::kData + 30, guest::kData + 0x1000, 64}, Place{guest::kData + 10, guest::kData + 7, 64},
+        Place{guest::kData, guest::kData + 0x2000, 0x400}, Place{0xFFFF'FFF0, guest::kData, 8}}) {
     for (uint32_t direction : {0u, eflags::kDf}) {
       trials.adjust = [=](Program& p) {
         p.gpr[kEsi] = at.esi;

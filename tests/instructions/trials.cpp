@@ -8,12 +8,13 @@ namespace ring3 {
 namespace {
 constexpr unsigned kMostOfOneName = 2, kMostNames = 25;
 constexpr uint32_t kPageFault = 14, kKernelEnd = 4u << 20;  // of the supervisor's identity mapping
-}
+}  // namespace
 
 Trials::Trials() = default;
 Trials::~Trials() = default;
 
-void Trials::Note(const std::string& name, const char* reference, const Program& program, const std::string& difference) {
+void Trials::Note(const std::string& name, const char* reference, const Program& program,
+                  const std::string& difference) {
   if (difference.empty()) return;
   ++failed_;
   if (++failed_by_name_[name] > kMostOfOneName || failed_by_name_.size() > kMostNames) return;
@@ -43,8 +44,8 @@ void Trials::Compare(const std::string& name, const Program& program, Reference 
   }
 }
 
-void Trials::Try(const std::string& name, const std::function<void(asmjit::x86::Assembler&)>& write, Reference reference,
-                 Ignore ignore) {
+void Trials::Try(const std::string& name, const std::function<void(asmjit::x86::Assembler&)>& write,
+                 Reference reference, Ignore ignore) {
   Bytes code;
   try {
     code = Assemble(guest::kCode + Program().offset, write);

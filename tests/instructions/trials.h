@@ -26,7 +26,8 @@ class Trials {
   void Try(const std::string& name, const std::function<void(asmjit::x86::Assembler&)>& write,
            Reference reference = Reference::kNative, Ignore ignore = {});
   /// The same for code given as bytes.
-  void TryBytes(const std::string& name, const Bytes& code, Reference reference = Reference::kNative, Ignore ignore = {});
+  void TryBytes(const std::string& name, const Bytes& code, Reference reference = Reference::kNative,
+                Ignore ignore = {});
 
   /// For the programs that follow.
   unsigned seeds = 3;
@@ -34,10 +35,8 @@ class Trials {
   /// Changes each program that Try makes before it runs.
   std::function<void(Program&)> adjust;
 
-  unsigned Compared() const { return compared_; }
   /// Fails the test case when something differed or fewer programs ran than expected.
   void Report(unsigned at_least) const;
-  const std::string& Differences() const { return report_; }
   TestMachine& Translated() { return translated_; }
 
  private:

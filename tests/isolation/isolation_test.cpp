@@ -16,7 +16,8 @@ constexpr uint32_t kAll = guest::kPresent | guest::kWritable | guest::kUser;
 constexpr uint32_t kExtremes[] = {0, 1, 0x7FFF'FFFF, 0x8000'0000, 0xFFFF'FFFF};
 /// The pages that extreme operands reach, first of all around 0, 2 GiB and 4 GiB; anything else page-faults, which is
 /// compared as well.
-constexpr uint32_t kPages[] = {0x0000'0000, 0x0000'1000, 0x7FFF'F000, 0x8000'0000, 0x8000'1000, 0xFFFF'E000, 0xFFFF'F000};
+constexpr uint32_t kPages[] = {0x0000'0000, 0x0000'1000, 0x7FFF'F000, 0x8000'0000,
+                               0x8000'1000, 0xFFFF'E000, 0xFFFF'F000};
 
 uint32_t FrameOf(unsigned page) { return guest::kScratchFrames + page * kPageSize; }
 
@@ -55,7 +56,8 @@ class Isolation {
       const bool same_memory = Contents(translated_) == Contents(interpreted_);
       ++compared;
       if (difference.empty() && same_memory) continue;
-      if (++failed <= 10) report += Describe(program) + difference + (same_memory ? "" : "  memory at the extremes differs\n");
+      if (++failed <= 10)
+        report += Describe(program) + difference + (same_memory ? "" : "  memory at the extremes differs\n");
     }
   }
 
@@ -156,12 +158,40 @@ TEST_CASE("strings, bit strings and stack operations at the ends") {
           },
           adjust);
     }
-    isolation.Compare([](Assembler& a) { a.push(eax); a.push(edx); a.pop(ecx); }, adjust);
-    isolation.Compare([](Assembler& a) { a.pop(ecx); a.pop(edx); a.push(ebp); }, adjust);
-    isolation.Compare([](Assembler& a) { a.leave(); a.push(eax); }, adjust);
-    isolation.Compare([](Assembler& a) { a.push(dword_ptr(esp, 4)); a.pop(dword_ptr(esp, -8)); }, adjust);
+    isolation.Compare(
+        [](Assembler& a) {
+          a.push(eax);
+          a.push(edx);
+          a.pop(ecx);
+        },
+        adjust);
+    isolation.Compare(
+        [](Assembler& a) {
+          a.pop(ecx);
+          a.pop(edx);
+          a.push(ebp);
+        },
+        adjust);
+    isolation.Compare(
+        [](Assembler& a) {
+          a.leave();
+          a.push(eax);
+        },
+        adjust);
+    isolation.Compare(
+        [](Assembler& a) {
+          a.push(dword_ptr(esp, 4));
+          a.pop(dword_ptr(esp, -8));
+        },
+        adjust);
     for (int32_t index : {-1, 31, 32, INT32_MAX, INT32_MIN}) {
-      isolation.Compare([&](Assembler& a) { a.mov(ecx, index); a.bts(ptr(ebx), ecx); a.btr(ptr(esp, 4), ecx); }, adjust);
+      isolation.Compare(
+          [&](Assembler& a) {
+            a.mov(ecx, index);
+            a.bts(ptr(ebx), ecx);
+            a.btr(ptr(esp, 4), ecx);
+          },
+          adjust);
     }
   }
   Finish(isolation, 150);
@@ -177,8 +207,17 @@ TEST_CASE("ESP drifts around 4 GiB by every kind of step") {
                           {"lea down", [](Assembler& a) { a.lea(esp, ptr(esp, -0x7000'0000)); }},
                           {"add", [](Assembler& a) { a.add(esp, 0x7FFF'FFFF); }},
                           {"sub", [](Assembler& a) { a.sub(esp, 0x7FFF'FFFF); }},
-                          {"frames", [](Assembler& a) { a.mov(ebp, esp); a.lea(ebp, ptr(ebp, 0x4000'0000)); a.mov(esp, ebp); }},
-                          {"inc", [](Assembler& a) { a.inc(esp); a.dec(ebp); a.xchg(esp, ebp); }}};
+                          {"frames",
+                           [](Assembler& a) {
+                             a.mov(ebp, esp);
+                             a.lea(ebp, ptr(ebp, 0x4000'0000));
+                             a.mov(esp, ebp);
+                           }},
+                          {"inc", [](Assembler& a) {
+                             a.inc(esp);
+                             a.dec(ebp);
+                             a.xchg(esp, ebp);
+                           }}};
   for (const Drift& drift : drifts) {
     for (uint32_t steps : {1u, 5u, 1000u}) {
       isolation.Compare(
@@ -250,7 +289,8 @@ TEST_CASE("reads all over the 4 GiB see guest memory or fault") {
     machine.SetGate(14, guest::kLowCode, 0);
     uint32_t expected = 0;
     for (uint32_t i = 0; i < kReads; ++i) {
-      const WalkResult walk = Peek(machine.Physical(), machine.Mmu().Paging(), GuestLinear(program.gpr[kEbx] + i * 509 * kPageSize));
+      const WalkResult walk =
+          Peek(machine.Physical(), machine.Mmu().Paging(), GuestLinear(program.gpr[kEbx] + i * 509 * kPageSize));
       expected += !walk.ok || (cpl == 3 && !walk.translation.user);
     }
     const Outcome out = machine.Run();

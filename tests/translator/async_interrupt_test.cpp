@@ -51,8 +51,10 @@ Bytes Mixture(bool ring0) {
     a.mov(ptr(ebx, 8), eax);
     a.push(dword_ptr(ebx, 4));
     a.pop(dword_ptr(ebx, 12));
-    a.xchg(eax, esp);
-    a.xchg(eax, esp);
+    if (!ring0) {  // where an interrupt doesn't need ESP
+      a.xchg(eax, esp);
+      a.xchg(eax, esp);
+    }
     a.fild(dword_ptr(ebx, 8));
     a.fistp(dword_ptr(ebx, 16));
     Mem tls = dword_ptr(uint64_t{0xFFFF'FFF0});

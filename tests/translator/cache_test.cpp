@@ -80,7 +80,8 @@ TEST_CASE("one-instruction blocks and unlinked blocks give the same result") {
 
 TEST_CASE("every block has a recovery entry at its start, in ascending order") {
   TestMachine machine;
-  const Bytes codes[] = {{0x40}, {0x0F, 0x0B}, {0xF0, 0x90}, {0xFA, 0xFB, 0x9D}, {0xF3, 0xA4}, {0x8F, 0x04, 0x24}, {0xCC}, {0xE2, 0xFE}};
+  const Bytes codes[] = {{0x40},       {0x0F, 0x0B},       {0xF0, 0x90}, {0xFA, 0xFB, 0x9D},
+                         {0xF3, 0xA4}, {0x8F, 0x04, 0x24}, {0xCC},       {0xE2, 0xFE}};
   for (const Bytes& code : codes) {
     for (unsigned cpl : {3u, 0u}) {
       Load(machine, MakeProgram(code, 1, cpl));
@@ -91,8 +92,9 @@ TEST_CASE("every block has a recovery entry at its start, in ascending order") {
       const auto& recovery = machine.GetTranslator().Cache().Get(found.block).recovery;
       REQUIRE(!recovery.empty());
       CHECK(recovery.front().host_offset == 0);
-      CHECK(std::is_sorted(recovery.begin(), recovery.end(),
-                           [](const RecoveryEntry& a, const RecoveryEntry& b) { return a.host_offset < b.host_offset; }));
+      CHECK(std::is_sorted(recovery.begin(), recovery.end(), [](const RecoveryEntry& a, const RecoveryEntry& b) {
+        return a.host_offset < b.host_offset;
+      }));
     }
   }
 }

@@ -169,8 +169,8 @@ std::string Difference(const Outcome& actual, const Outcome& expected, const Ign
 }
 
 std::string Describe(const Program& program) {
-  std::string text = fmt::format("seed {}, CPL {}, eflags {:08x}, at {:08x}:", program.seed, program.cpl, program.eflags,
-                                 program.Start());
+  std::string text = fmt::format("seed {}, CPL {}, eflags {:08x}, at {:08x}:", program.seed, program.cpl,
+                                 program.eflags, program.Start());
   for (uint8_t byte : program.code) text += fmt::format(" {:02x}", byte);
   text += "\n  registers";
   for (uint32_t r : program.gpr) text += fmt::format(" {:08x}", r);
@@ -178,7 +178,8 @@ std::string Describe(const Program& program) {
   for (size_t at = 0; at < program.code.size();) {
     unsigned length = 1;
     const std::span<const uint8_t> rest(program.code.data() + at, program.code.size() - at);
-    text += fmt::format("    {:08x} {}\n", program.Start() + at, Disassemble(rest, program.Start() + at, false, length));
+    text +=
+        fmt::format("    {:08x} {}\n", program.Start() + at, Disassemble(rest, program.Start() + at, false, length));
     at += length;
   }
   return text;

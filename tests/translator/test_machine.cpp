@@ -104,7 +104,8 @@ void TestMachine::BuildPaging() {
   for (uint32_t page = 0; page < 4u << 20; page += kPageSize) Map(page, page, guest::kPresent | guest::kWritable);
   constexpr uint32_t kAll = guest::kPresent | guest::kWritable | guest::kUser;
   for (uint32_t at = 0; at < guest::kDataBytes; at += kPageSize) Map(guest::kData + at, guest::kDataFrames + at, kAll);
-  for (uint32_t at = 0; at < guest::kStackBytes; at += kPageSize) Map(guest::kStack + at, guest::kStackFrames + at, kAll);
+  for (uint32_t at = 0; at < guest::kStackBytes; at += kPageSize)
+    Map(guest::kStack + at, guest::kStackFrames + at, kAll);
 }
 
 uint32_t TestMachine::EntryAddress(uint32_t linear) {
@@ -219,7 +220,8 @@ Outcome TestMachine::Run() {
     }
   } catch (const TripleFault&) {
     const CpuState& s = State();
-    throw std::runtime_error(fmt::format("triple fault (eip {:08x}, esp {:08x}, cr2 {:08x})", s.eip, s.gpr[kEsp], s.cr2));
+    throw std::runtime_error(
+        fmt::format("triple fault (eip {:08x}, esp {:08x}, cr2 {:08x})", s.eip, s.gpr[kEsp], s.cr2));
   }
   return Collect();
 }

@@ -1,5 +1,5 @@
-// A processor with memory, translator and signals but no devices, wired as the real machine is. Guest programs run until
-// HLT or the first exception; what they left behind comes back as one value.
+// A processor with memory, translator and signals but no devices, wired as the real machine is. Guest programs run
+// until HLT or the first exception; what they left behind comes back as one value.
 //
 // Exceptions 0-31 go through task gates to tasks that halt, so that the interrupted state is saved in the main TSS
 // whatever its ESP is, at any privilege. Tests that want handlers of their own set gates.
@@ -25,8 +25,9 @@ inline constexpr uint32_t kGdt = 0x8000, kTss = 0x9000, kIdt = 0xA000, kHandlers
 inline constexpr uint32_t kPageDirectory = 0x10000, kFirstPageTable = 0x11000, kPageTablesEnd = 0x60000;
 inline constexpr uint32_t kLowCode = 0x80000;  // for programs that run without paging
 inline constexpr uint32_t kKernelStackTop = 0x78000;
-inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000, kScratchFrames = 0x20'0000,  // up to kFreeFrames: for the tests themselves
-                          kFreeFrames = 0x40'0000;
+inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000,
+                          kScratchFrames = 0x20'0000,  // up to kFreeFrames: for the tests themselves
+    kFreeFrames = 0x40'0000;
 
 // Linear regions, the same as the oracle's. Around each lies nothing.
 inline constexpr uint32_t kCode = 0x1000'0000, kCodeBytes = 2 * kPageSize;
@@ -64,8 +65,8 @@ class TestMachine {
   ~TestMachine();
   TestMachine(const TestMachine&) = delete;
 
-  /// Protected mode with flat 32-bit segments, FPU as after FNINIT, descriptor tables and TSSs as new. EIP kCode, ESP in
-  /// the middle of the stack region. With paging the page tables stay as they are.
+  /// Protected mode with flat 32-bit segments, FPU as after FNINIT, descriptor tables and TSSs as new. EIP kCode, ESP
+  /// in the middle of the stack region. With paging the page tables stay as they are.
   void Reset(unsigned cpl, bool paging = true);
 
   /// Puts code at kCode + offset, the rest of the region being INT3, in frames that were not used for a long time:

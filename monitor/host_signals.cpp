@@ -13,7 +13,7 @@ namespace ring3 {
 namespace {
 
 constexpr size_t kAlternateStackBytes = 256 * 1024;
-constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 constexpr greg_t kPageFaultTrap = 14;
 constexpr greg_t kErrorWrite = 2;
 constexpr greg_t kTrapFlag = eflags::kTf, kDirectionFlag = eflags::kDf;

@@ -1,6 +1,10 @@
 // What --stats, --dump, --trace-exits and --serial write.
+#include <csignal>
+
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/machine/process.h"
 
@@ -122,6 +126,25 @@ TEST_CASE("report: serial output goes where --serial says", "[report]") {
   const size_t demo_size = ReadFile(console).size();
   REQUIRE(Run(Abuse("none", {"--serial", "file:" + console})).exit_code == 0);
   CHECK(ReadFile(console).size() < demo_size);
+}
+
+TEST_CASE("report: a crash inside translated code names the guest instruction, and the monitor's frames behind it",
+          "[report]") {
+  for (const int signal : {SIGSEGV, SIGABRT}) {
+    CAPTURE(signal);
+    Process process(Abuse("spin", {"--max-seconds", "30"}));
+    REQUIRE(process.WaitForSignalHandler());
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the guest reaches its endless loop
+    process.Kill(signal);
+    const Outcome run = process.Wait(20);
+    CHECK_FALSE(run.timed_out);
+    CHECK(run.exit_code == 3);
+    for (const char* part : {"monitor backtrace:", "translation of guest ", "BtEngine", "main", "eax=", "guest code:",
+                             "block entered last:", "last exits"}) {
+      CAPTURE(part, run.err);
+      CHECK(run.err.find(part) != std::string::npos);
+    }
+  }
 }
 
 }  // namespace ring3::test

@@ -84,6 +84,13 @@ void ParseDevice(const std::string& text, Options& options) {
   }
 }
 
+std::string ModelNames() {
+  std::string names;
+  for (const CpuModel& model : CpuModels())
+    names += (names.empty() ? "" : ", ") + model.name + (names.empty() ? " (default)" : "");
+  return names;
+}
+
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices;
@@ -94,7 +101,7 @@ struct RawOptions {
 void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-m,--memory", raw.memory, "guest RAM: 64M, 1G (a plain number means MiB)");
   app.add_option("--serial", options.serial, "where COM1 goes: stdio, file:F or none")->capture_default_str();
-  app.add_option("--cpu", options.cpu_model, "CPU model that CPUID shows");
+  app.add_option("--cpu", options.cpu_model, "CPU that CPUID shows: " + ModelNames());
   app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
   app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
   app.add_option("--dump", options.dump_file,
@@ -104,7 +111,8 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--max-seconds", options.max_seconds, "end after this time with exit code 124");
   app.add_flag("--one-instruction-blocks", options.single_instruction_blocks,
                "translate one instruction at a time (debugging)");
-  app.add_flag("!--no-link", options.link_blocks, "return to the monitor after every block (debugging)");
+  app.add_flag_callback(
+      "--no-link", [&options] { options.link_blocks = false; }, "return to the monitor after every block (debugging)");
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
   app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
   app.add_option("--display", raw.display, "only 'none'")->group("");

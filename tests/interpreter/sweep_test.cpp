@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/interpreter/oracle_comparison.h"
+#include "tests/oracle/host_specific.h"
 
 using namespace ring3;
 
@@ -15,36 +16,8 @@ using Bytes = std::vector<uint8_t>;
 
 /// Instructions that the comparison cannot cover, each with its reason; they have tests of their own.
 bool Excluded(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
+  if (IsHostSpecific(insn.mnemonic)) return true;
   switch (insn.mnemonic) {
-    // Enter the host's kernel, or depend on the host's descriptor tables and registers.
-    case ZYDIS_MNEMONIC_INT:
-    case ZYDIS_MNEMONIC_INT1:
-    case ZYDIS_MNEMONIC_INT3:
-    case ZYDIS_MNEMONIC_INTO:
-    case ZYDIS_MNEMONIC_SYSENTER:
-    case ZYDIS_MNEMONIC_SYSEXIT:
-    case ZYDIS_MNEMONIC_SYSCALL:
-    case ZYDIS_MNEMONIC_SYSRET:
-    case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD:
-    case ZYDIS_MNEMONIC_LDS:
-    case ZYDIS_MNEMONIC_LES:
-    case ZYDIS_MNEMONIC_LFS:
-    case ZYDIS_MNEMONIC_LGS:
-    case ZYDIS_MNEMONIC_LSS:
-    case ZYDIS_MNEMONIC_LAR:
-    case ZYDIS_MNEMONIC_LSL:
-    case ZYDIS_MNEMONIC_VERR:
-    case ZYDIS_MNEMONIC_VERW:
-    case ZYDIS_MNEMONIC_SGDT:
-    case ZYDIS_MNEMONIC_SIDT:
-    case ZYDIS_MNEMONIC_SLDT:
-    case ZYDIS_MNEMONIC_STR:
-    case ZYDIS_MNEMONIC_SMSW:
-    // Give different values at each execution, or on each model.
-    case ZYDIS_MNEMONIC_CPUID:
-    case ZYDIS_MNEMONIC_RDTSC:
-    case ZYDIS_MNEMONIC_RDPMC:
     // The stack holds noise: TF would be set at random.
     case ZYDIS_MNEMONIC_POPF:
     case ZYDIS_MNEMONIC_POPFD:

@@ -11,9 +11,6 @@
 namespace ring3 {
 namespace {
 
-// An instruction whose access had to be emulated this often is left to the monitor from then on: no more signals.
-constexpr uint32_t kEmulationsBeforeDemotion = 4;
-
 constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
 
 // FXSAVE image, SDM 1 table 10-2.
@@ -99,7 +96,7 @@ void BtEngine::HandleExit(BlockMode mode) {
       StepOne();
       break;
     case ExitReason::kEmulate:
-      NoteEmulatedAccess();
+      if (const auto site = CurrentSite()) translator_.NoteEmulatedAccess(*site);
       [[fallthrough]];
     case ExitReason::kInterpret:
     case ExitReason::kCodeWrite:
@@ -214,11 +211,6 @@ void BtEngine::PrepareSegmentChecks() {
     const bool known = learnt_[i] == state.seg[i] && in_table;
     vcpu_.run.segment_checks[i].negated_selector = known ? -uint32_t{state.seg[i].selector} : SegmentCheck::kNever;
   }
-}
-
-void BtEngine::NoteEmulatedAccess() {
-  if (++emulated_sites_[vcpu_.cpu.state.eip] != kEmulationsBeforeDemotion) return;
-  if (const auto site = CurrentSite()) translator_.DemoteSite(*site);
 }
 
 /// Where the current instruction lies in guest-physical memory.

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <unordered_map>
 
 #include "monitor/exit_trace.h"
 #include "monitor/host_signals.h"
@@ -52,7 +51,6 @@ class BtEngine : public FpuKeeper {
   void FollowLink(BlockMode mode);
   void StepOne();
   void Deliver(const GuestFault& fault);
-  void NoteEmulatedAccess();
   void LearnSegments();
   void PrepareSegmentChecks();
   std::optional<GuestPhysical> CurrentSite();
@@ -62,7 +60,6 @@ class BtEngine : public FpuKeeper {
   Translator& translator_;
   ExitTrace& trace_;
   EngineStats stats_;
-  std::unordered_map<uint32_t, uint32_t> emulated_sites_;  // by EIP: how often its access had to be emulated
   struct Hook {
     void (*call)(void*) = nullptr;
     void* context = nullptr;

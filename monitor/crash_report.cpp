@@ -63,10 +63,8 @@ void PrintFrame(FILE* out, unsigned number, unw_cursor_t& cursor, uint64_t pc, c
     const CodeCache& cache = translator->Cache();
     const BlockId id = cache.FindByHost(pc);
     if (id != kNone) {
-      const Block& block = cache.Get(id);
-      const uint32_t offset = static_cast<uint32_t>(pc - reinterpret_cast<uint64_t>(cache.At(block.host_offset)));
       fmt::print(out, "#{:<2} {:016x} translation of guest {:08x} (block {:08x})\n", number, pc,
-                 FindRecovery(block.recovery, offset).eip, block.key.eip);
+                 cache.RecoveryAt(id, pc).eip, cache.Get(id).key.eip);
       return;
     }
     if (cache.Contains(pc)) {

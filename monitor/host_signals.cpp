@@ -102,7 +102,11 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
   const bool write = regs[REG_ERR] & kErrorWrite;
   const FillResult fill = mmu_.HandleFault(HostAddress(static_cast<uint64_t>(regs[REG_CR2])), write);
   if (fill.outcome == FillOutcome::kMapped) {
-    if (fill.user_page) NoteUserAccess(context);
+    // A kernel that copies to and from user pages touches each of them once between two context switches: mapping
+    // costs more than it returns.
+    if (fill.user_page && vcpu_.cpu.state.cpl != 3) {
+      translator_.NoteUserAccess(static_cast<uint64_t>(regs[REG_RIP]));
+    }
     return true;
   }
   bool busy = false;
@@ -121,15 +125,6 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
       break;
   }
   return true;
-}
-
-/// A kernel that copies to and from user pages touches each of them once between two context switches: mapping costs
-/// more than it returns. String instructions that do so often are left to the monitor, which copies through the flat
-/// view of RAM.
-void HostSignals::NoteUserAccess(const ucontext_t& context) {
-  bool busy = false;
-  if (vcpu_.cpu.state.cpl == 3 || !Recover(context, busy) || busy) return;
-  translator_.NoteUserAccess(static_cast<uint64_t>(context.uc_mcontext.gregs[REG_RIP]));
 }
 
 /// An asynchronous signal: leave from a precise point, or step on to the next one.
@@ -159,9 +154,7 @@ bool HostSignals::Recover(const ucontext_t& context, bool& busy) {
   CodeCache& cache = translator_.Cache();
   const BlockId id = cache.FindByHost(pc);
   if (id == kNone) return false;
-  const Block& block = cache.Get(id);
-  const uint32_t offset = static_cast<uint32_t>(pc - reinterpret_cast<uint64_t>(cache.At(block.host_offset)));
-  const RecoveryEntry& entry = FindRecovery(block.recovery, offset);
+  const RecoveryEntry& entry = cache.RecoveryAt(id, pc);
   busy = entry.busy;
   if (busy) return true;
   CpuState& state = vcpu_.cpu.state;

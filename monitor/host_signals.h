@@ -41,7 +41,6 @@ class HostSignals {
   static void OnStep(int signal, siginfo_t* info, void* context);
   bool HandleFault(ucontext_t& context);
   bool HandlePageFault(ucontext_t& context);
-  void NoteUserAccess(const ucontext_t& context);
   void Divert(ucontext_t& context);
   bool Recover(const ucontext_t& context, bool& busy);
   void Leave(ucontext_t& context, ExitReason reason);

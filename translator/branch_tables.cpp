@@ -93,10 +93,4 @@ void BranchTables::ClearWindow(WindowId window) {
   }
 }
 
-void BranchTables::ClearAll() {
-  for (Table& table : tables_) {
-    if (table.used) Empty(table);
-  }
-}
-
 }  // namespace ring3

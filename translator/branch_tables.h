@@ -33,7 +33,6 @@ class BranchTables {
   /// Empties the slots of [page, page + pages * 4 KiB), and of instructions that reach into it from the page before.
   void ClearPages(WindowId window, GuestLinear page, uint32_t pages);
   void ClearWindow(WindowId window);
-  void ClearAll();
 
  private:
   struct Table {

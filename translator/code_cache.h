@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "shadowmmu/address.h"
@@ -80,6 +79,13 @@ class CodeCache {
   BlockId Find(const BlockKey& key) const;
   /// The block, live or dead, whose code holds this host address, or kNone.
   BlockId FindByHost(uint64_t host_pc) const;
+
+  /// The recovery entry that governs a host address in the code of block `id`.
+  const RecoveryEntry& RecoveryAt(BlockId id, uint64_t host_pc) const {
+    const Block& block = blocks_[id];
+    return FindRecovery(block.recovery,
+                        static_cast<uint32_t>(host_pc - reinterpret_cast<uint64_t>(At(block.host_offset))));
+  }
 
   /// Makes `id` unfindable and unlinks it both ways. Its code and recovery map stay until its segment is reused.
   void Kill(BlockId id);

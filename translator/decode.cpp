@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "monitor/cpu/guest_decoder.h"
+
 namespace ring3 {
 
 const ZydisDecodedOperand* GuestInstruction::MemoryOperand() const {
@@ -24,14 +26,7 @@ uint32_t GuestInstruction::BranchTarget() const {
   return info.operand_width == 16 ? target & 0xFFFF : target;
 }
 
-Decoder::Decoder() {
-  ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-  // Encodings that are something else, or nothing, on a CPU without these extensions.
-  for (ZydisDecoderMode mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
-                                ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_CLDEMOTE}) {
-    ZydisDecoderEnableMode(&decoder_, mode, ZYAN_FALSE);
-  }
-}
+Decoder::Decoder() : decoder_(MakeGuestDecoder(true)) {}
 
 DecodeStatus Decoder::Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const {
   ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands);

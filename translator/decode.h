@@ -24,7 +24,6 @@ struct GuestInstruction {
   /// The explicit memory operand, or nullptr.
   const ZydisDecodedOperand* MemoryOperand() const;
   bool Is16BitAddress() const { return info.address_width == 16; }
-  bool HasPrefix(ZydisInstructionAttributes attribute) const { return info.attributes & attribute; }
   bool WritesMemory() const;
   /// Target of a direct relative branch, cut to 16 bits where the operand size says so.
   uint32_t BranchTarget() const;

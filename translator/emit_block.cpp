@@ -55,8 +55,7 @@ void Emitter::EmitSelfCheckEnd(uint32_t body, std::span<const uint8_t> source) {
   as_.push(x86::r10);
   as_.popfq();
   Mark(start_eip_);
-  as_.mov(x86::r8d, start_eip_);
-  EmitJumpTo(stubs_.Stale());
+  EmitLeave(start_eip_, stubs_.Stale());
 }
 
 }  // namespace ring3

@@ -91,7 +91,7 @@ bool Emitter::EmitCall(const GuestInstruction& insn) {
     as_.lea(x86::r15, x86::ptr(x86::r15, -4));
     EmitDirectExit(insn.BranchTarget());
   } else {
-    MarkEipInScratch(-4);
+    Mark(RecoveryEntry{.esp_delta = -4, .eip_in_scratch = true});
     as_.lea(x86::r15, x86::ptr(x86::r15, -4));
     EmitIndirectExit();
   }

@@ -72,8 +72,7 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   as_.bind(leave);
   as_.mov(x86::ecx, x86::r10d);
   Mark(insn.eip);
-  as_.mov(x86::r8d, insn.eip);
-  EmitJumpTo(stubs_.LeaveToInterpret());
+  EmitLeave(insn.eip, stubs_.LeaveToInterpret());
   as_.bind(same_selector);
   MarkBusy(insn.eip);
   as_.mov(x86::r8, x86::qword_ptr(x86::r12, check(offsetof(SegmentCheck, negated_descriptor))));
@@ -158,8 +157,7 @@ bool Emitter::EmitPopFlags(const GuestInstruction& insn) {
   as_.push(x86::r10);
   as_.popfq();
   Mark(insn.eip);
-  as_.mov(x86::r8d, insn.eip);
-  EmitJumpTo(stubs_.LeaveToInterpret());
+  EmitLeave(insn.eip, stubs_.LeaveToInterpret());
   as_.bind(done);
   return true;
 }
@@ -173,8 +171,7 @@ bool Emitter::EmitSetInterruptFlag(const GuestInstruction& insn) {
   as_.jecxz(x86::rcx, none_waits);
   as_.mov(x86::ecx, x86::r8d);
   Mark(insn.eip);
-  as_.mov(x86::r8d, insn.eip);
-  EmitJumpTo(stubs_.LeaveToInterpret());
+  EmitLeave(insn.eip, stubs_.LeaveToInterpret());
   as_.bind(none_waits);
   MarkBusy(insn.eip);
   as_.mov(x86::ecx, x86::r8d);

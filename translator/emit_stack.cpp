@@ -86,7 +86,7 @@ bool Emitter::EmitLeave(const GuestInstruction& insn) {
   if (insn.info.operand_width != 32) return false;
   as_.mov(x86::r8d, x86::dword_ptr(x86::rbp));
   as_.lea(x86::r15, x86::ptr(x86::rbp, 4));
-  MarkEbpInScratch(insn.NextEip());
+  Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.NextEip()});
   as_.lea(x86::rbp, x86::ptr(x86::r8, x86::r14));
   return true;
 }

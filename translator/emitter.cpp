@@ -26,7 +26,7 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base) {
 }
 
 void Emitter::EmitInstruction(const GuestInstruction& insn) {
-  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = shadow_, .eip = insn.eip});
+  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
   shadow_ = false;
   emitted_class_ = insn.row.cls;
   if (TryEmit(insn)) return;
@@ -59,21 +59,9 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
   }
 }
 
-void Emitter::Mark(uint32_t eip, int8_t esp_delta) {
-  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .esp_delta = esp_delta, .eip = eip});
-}
-
-void Emitter::MarkEipInScratch(int8_t esp_delta) {
-  recovery_.push_back(
-      {.host_offset = static_cast<uint16_t>(Offset()), .esp_delta = esp_delta, .eip_in_scratch = true, .eip = 0});
-}
-
-void Emitter::MarkEbpInScratch(uint32_t eip) {
-  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .ebp_in_scratch = true, .eip = eip});
-}
-
-void Emitter::MarkBusy(uint32_t eip) {
-  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .busy = true, .eip = eip});
+void Emitter::Mark(RecoveryEntry entry) {
+  entry.host_offset = static_cast<uint16_t>(Offset());
+  recovery_.push_back(entry);
 }
 
 void Emitter::EmitBytes(std::span<const uint8_t> bytes) { as_.embed(bytes.data(), bytes.size()); }
@@ -124,7 +112,7 @@ void Emitter::BindShortForward(uint32_t displacement_offset) {
 }
 
 void Emitter::EmitIndirectExit() {
-  MarkEipInScratch();
+  Mark(RecoveryEntry{.eip_in_scratch = true});
   as_.mov(x86::r9d, x86::dword_ptr(x86::r13, x86::r8, 2));
   as_.lea(x86::r9, x86::ptr(x86::r9, x86::r11));
   as_.jmp(x86::r9);
@@ -132,24 +120,27 @@ void Emitter::EmitIndirectExit() {
 
 void Emitter::EmitFallThrough(uint32_t eip) {
   if (shadow_) {  // the monitor honours it
-    recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = true, .eip = eip});
+    Mark(RecoveryEntry{.shadow = true, .eip = eip});
     return EmitInterpret(eip);
   }
   EmitDirectExit(eip);
   EndBlock();
 }
 
-void Emitter::EmitInterpret(uint32_t eip) {
+void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
   as_.mov(x86::r8d, eip);
-  EmitJumpTo(stubs_.LeaveToInterpret());
+  EmitJumpTo(stub);
+}
+
+void Emitter::EmitInterpret(uint32_t eip) {
+  EmitLeave(eip, stubs_.LeaveToInterpret());
   EndBlock();
 }
 
 void Emitter::EmitDemoted(const GuestInstruction& insn) {
-  recovery_.push_back({.host_offset = static_cast<uint16_t>(Offset()), .shadow = shadow_, .eip = insn.eip});
+  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
   emitted_class_ = InstructionClass::kInterpret;
-  as_.mov(x86::r8d, insn.eip);
-  EmitJumpTo(stubs_.LeaveDemoted());
+  EmitLeave(insn.eip, stubs_.LeaveDemoted());
   EndBlock();
 }
 
@@ -185,20 +176,7 @@ void Emitter::EmitRebias(unsigned guest_gpr) {
 bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const {
   if (insn.Is16BitAddress()) return false;
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
-  switch (memory.mem.segment) {
-    case ZYDIS_REGISTER_ES:
-      return mode_.Shape(Seg::kEs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_SS:
-      return mode_.Shape(Seg::kSs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_DS:
-      return mode_.Shape(Seg::kDs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_FS:
-      return mode_.Shape(Seg::kFs) != SegmentShape::kOther;
-    case ZYDIS_REGISTER_GS:
-      return mode_.Shape(Seg::kGs) != SegmentShape::kOther;
-    default:
-      return false;
-  }
+  return mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment))) != SegmentShape::kOther;  // CS always is
 }
 
 HostOperand Emitter::EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement, bool avoid_rex) {

@@ -57,10 +57,10 @@ class Emitter {
  private:
   // emitter.cpp: bytes, recovery marks, exits
   uint32_t Offset() const { return static_cast<uint32_t>(as_.offset()); }
-  void Mark(uint32_t eip, int8_t esp_delta = 0);
-  void MarkEipInScratch(int8_t esp_delta = 0);
-  void MarkEbpInScratch(uint32_t eip);
-  void MarkBusy(uint32_t eip);
+  void Mark(RecoveryEntry entry);  // holds from here on; its host_offset is filled in
+  void Mark(uint32_t eip, int8_t esp_delta = 0) { Mark(RecoveryEntry{.esp_delta = esp_delta, .eip = eip}); }
+  void MarkBusy(uint32_t eip) { Mark(RecoveryEntry{.busy = true, .eip = eip}); }
+  void EmitLeave(uint32_t eip, uint64_t stub);
   void EmitBytes(std::span<const uint8_t> bytes);
   void EmitJumpTo(uint64_t host_address);
   /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in
@@ -98,7 +98,6 @@ class Emitter {
   bool EmitPush(const GuestInstruction& insn);
   bool EmitPop(const GuestInstruction& insn);
   bool EmitLeave(const GuestInstruction& insn);
-  void EmitPushScratch(const GuestInstruction& insn, unsigned bytes);
   bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
   bool EmitSegmentRead(const GuestInstruction& insn);  // emit_sensitive.cpp
   bool EmitSegmentLoad(const GuestInstruction& insn);

@@ -23,7 +23,7 @@ inline Gp Low16(unsigned guest_gpr) { return asmjit::x86::gpw(NumberOf(guest_gpr
 inline Gp Sized(unsigned guest_gpr, unsigned bytes) { return bytes == 2 ? Gp(Low16(guest_gpr)) : Gp(Low32(guest_gpr)); }
 inline Gp SizedScratch(unsigned bytes) { return bytes == 2 ? Gp(asmjit::x86::r8w) : Gp(asmjit::x86::r8d); }
 
-inline constexpr uint8_t kScratch = 8, kScratch2 = 9, kScratch3 = 10;
-inline constexpr uint8_t kCodeBase = 11, kVcpu = 12, kBranchTable = 13, kWindow = 14, kStack = 15, kFrame = 5;
+/// r8-r10 are scratch, r11 the code cache's base, r12 the vCPU, r13 the branch table.
+inline constexpr uint8_t kScratch = 8, kWindow = 14, kStack = 15;
 
 }  // namespace ring3::host

@@ -3,11 +3,19 @@
 namespace ring3 {
 namespace {
 
+constexpr uint32_t kEmulationsBeforeDemotion = 4;
 constexpr uint32_t kUserAccessesBeforeDemotion = 8;
 // A mapping costs some 25 times an execution on the slow path.
 constexpr uint64_t kExecutionsPerSwitch = 24;
 
 }  // namespace
+
+bool SitePolicy::NoteEmulation(GuestPhysical site) {
+  if (++emulations_[site.value] < kEmulationsBeforeDemotion) return false;
+  emulations_.erase(site.value);
+  demoted_[site.value] = {};
+  return true;
+}
 
 bool SitePolicy::NoteUserAccess(GuestPhysical site) {
   uint32_t& accesses = user_accesses_[site.value];

@@ -15,8 +15,8 @@ namespace ring3 {
 class SitePolicy {
  public:
   bool IsDemoted(GuestPhysical site) const { return demoted_.contains(site.value); }
-  /// For good (MMIO). False when it was already.
-  bool Demote(GuestPhysical site) { return demoted_.try_emplace(site.value).second; }
+  /// An access at `site` had to be emulated (MMIO). True when that has happened so often that it was demoted, for good.
+  bool NoteEmulation(GuestPhysical site);
 
   /// A ring 0 access at `site` had a user page mapped. True when that has happened so often that it should be demoted.
   bool NoteUserAccess(GuestPhysical site);
@@ -33,7 +33,7 @@ class SitePolicy {
 
   std::unordered_map<uint64_t, Demoted> demoted_;
   std::unordered_set<uint64_t> promoted_;
-  std::unordered_map<uint64_t, uint32_t> user_accesses_;
+  std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_;
 };
 
 }  // namespace ring3

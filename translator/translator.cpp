@@ -6,6 +6,7 @@
 #include "translator/dump.h"
 
 namespace ring3 {
+
 Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options)
     : memory_(memory),
       mmu_(mmu),
@@ -203,8 +204,8 @@ void Translator::WindowEmptied(WindowId window) {
   while (!supervisor_code_pages_.empty()) DisconnectPage(supervisor_code_pages_.begin()->first);
 }
 
-void Translator::DemoteSite(GuestPhysical instruction) {
-  if (sites_.Demote(instruction)) pages_.KillOverlapping(instruction, 1);
+void Translator::NoteEmulatedAccess(GuestPhysical instruction) {
+  if (sites_.NoteEmulation(instruction)) pages_.KillOverlapping(instruction, 1);
 }
 
 void Translator::NoteDemotedExecution(GuestPhysical instruction) {
@@ -214,21 +215,19 @@ void Translator::NoteDemotedExecution(GuestPhysical instruction) {
 std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
   const BlockId id = cache_.FindByHost(host_pc);
   if (id == kNone) return std::nullopt;
-  const Block& block = cache_.Get(id);
-  const uint64_t start = reinterpret_cast<uint64_t>(cache_.At(block.host_offset));
-  return FindRecovery(block.recovery, static_cast<uint32_t>(host_pc - start)).eip;
+  return cache_.RecoveryAt(id, host_pc).eip;
 }
 
 void Translator::NoteUserAccess(uint64_t host_pc) {
   const BlockId id = cache_.FindByHost(host_pc);
-  const std::optional<uint32_t> eip = GuestEipOf(host_pc);
-  if (!eip || cache_.Get(id).crosses_page) return;
+  if (id == kNone || cache_.Get(id).crosses_page) return;
   const BlockKey& key = cache_.Get(id).key;
-  const GuestPhysical site = key.physical + (*eip - key.eip);
+  const uint32_t eip = cache_.RecoveryAt(id, host_pc).eip;
+  const GuestPhysical site = key.physical + (eip - key.eip);
   if (site.PageNumber() != key.physical.PageNumber() || !sites_.NoteUserAccess(site)) return;
   GuestInstruction insn;
   const size_t room = kPageSize - site.PageOffset();
-  if (decoder_.Decode({memory_.Flat(site), room}, *eip, insn) != DecodeStatus::kOk) return;
+  if (decoder_.Decode({memory_.Flat(site), room}, eip, insn) != DecodeStatus::kOk) return;
   // A string instruction moves whole runs on the slow path, so it never runs too often there.
   sites_.DemoteForUserAccess(site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
   pages_.KillOverlapping(site, 1);

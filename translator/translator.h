@@ -69,8 +69,9 @@ class Translator : public MappingListener {
   void PagesDropped(WindowId window, GuestLinear page, uint32_t pages) override;
   void WindowEmptied(WindowId window) override;
 
-  /// From now on the instruction at this physical address is executed by the monitor: its accesses keep faulting.
-  void DemoteSite(GuestPhysical instruction);
+  /// The access of the instruction at this physical address had to be emulated; where that happens often it is left to
+  /// the monitor from the start.
+  void NoteEmulatedAccess(GuestPhysical instruction);
   /// A demoted site was executed. One that runs often between two address-space switches was better off with mappings,
   /// and gets them back for good.
   void NoteDemotedExecution(GuestPhysical instruction);

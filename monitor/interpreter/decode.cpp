@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "monitor/cpu/guest_decoder.h"
 #include "monitor/interpreter/dispatch.h"
 #include "monitor/interpreter/instruction_set.h"
 #include "monitor/interpreter/native_code.h"
@@ -14,20 +15,8 @@ namespace {
 constexpr uint8_t kPrefixLock = 0xF0, kPrefixRepne = 0xF2, kPrefixRep = 0xF3, kPrefixOperandSize = 0x66,
                   kPrefixAddressSize = 0x67;
 
-ZydisDecoder MakeDecoder(bool code32) {
-  ZydisDecoder decoder;
-  ZydisDecoderInit(&decoder, code32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16,
-                   code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
-  // These extensions reuse encodings that mean something else on every CPU model we offer.
-  for (auto mode : {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT, ZYDIS_DECODER_MODE_TZCNT,
-                    ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_CLDEMOTE}) {
-    ZydisDecoderEnableMode(&decoder, mode, ZYAN_FALSE);
-  }
-  return decoder;
-}
-
 const ZydisDecoder& DecoderFor(bool code32) {
-  static const ZydisDecoder decoder16 = MakeDecoder(false), decoder32 = MakeDecoder(true);
+  static const ZydisDecoder decoder16 = MakeGuestDecoder(false), decoder32 = MakeGuestDecoder(true);
   return code32 ? decoder32 : decoder16;
 }
 

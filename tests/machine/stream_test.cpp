@@ -48,6 +48,15 @@ TEST_CASE("streams: standard input closed", "[streams]") {
   CHECK_THAT(run.out, Contains("abuse: none"));
 }
 
+TEST_CASE("streams: standard input closed: its number goes to no file of ours", "[streams]") {
+  Process process(Abuse("spin"), {.close_in = true});
+  REQUIRE(process.WaitForSignalHandler());
+  char target[64] = {};
+  const std::string link = "/proc/" + std::to_string(process.Pid()) + "/fd/0";
+  REQUIRE(readlink(link.c_str(), target, sizeof target - 1) > 0);
+  CHECK(std::string(target) == "/dev/null");
+}
+
 TEST_CASE("streams: standard input is a pipe that ends", "[streams]") {
   Pipe pipe;
   REQUIRE(write(pipe.write_end, "abc\n", 4) == 4);

@@ -19,7 +19,7 @@ struct Parts {
   uint8_t reg = 0;            // ModRM.reg, REX.R included
   uint8_t rm_register = 0;    // ModRM.rm when no memory operand, REX.B included
   bool needs_no_rex = false;  // AH, CH, DH or BH is named
-  uint8_t opcode_rex_b = 0;   // REX.B for a register in the opcode
+  bool opcode_rex_b = false;  // REX.B for a register in the opcode
   uint8_t immediate[8];
   uint8_t immediate_bytes = 0;
 };
@@ -78,7 +78,7 @@ void MapRegisters(const GuestInstruction& insn, Parts& parts) {
         break;
       case ZYDIS_OPERAND_ENCODING_OPCODE:
         parts.opcode[parts.opcode_bytes - 1] |= 7;
-        parts.opcode_rex_b = 1;
+        parts.opcode_rex_b = true;
         break;
       default:
         break;
@@ -93,7 +93,7 @@ void Reencode(const GuestInstruction& insn, Parts& parts) {
   if (one_byte && op >= 0x40 && op <= 0x4F) {  // INC/DEC r
     uint8_t reg = insn.bytes[insn.length - 1] & 7;
     parts.opcode[0] = 0xFF;
-    parts.opcode_rex_b = 0;
+    parts.opcode_rex_b = false;
     parts.has_modrm = true;
     parts.reg = op >= 0x48 ? 1 : 0;
     parts.rm_register = host::NumberOf(reg);
@@ -154,7 +154,7 @@ bool Emitter::EmitStackPointerMove(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitIdentical(const GuestInstruction& insn) {
-  if (NamesSystemRegister(insn)) return EmitSegmentRead(insn);
+  if (NamesSystemRegister(insn)) return EmitSegmentMove(insn);
   if (EmitStackPointerMove(insn)) return true;
   const ZydisDecodedOperand* memory = insn.MemoryOperand();
   if (memory && !Addressable(insn, *memory)) return false;
@@ -165,37 +165,19 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   MapRegisters(insn, parts);
   Reencode(insn, parts);
 
-  // NOP with a ModRM operand and prefetches address memory but never fault: no need to compute for real.
-  HostOperand operand;
+  HostEncoding encoding{.prefixes = {parts.prefixes, parts.prefix_count},
+                        .opcode = {parts.opcode, parts.opcode_bytes},
+                        .immediate = {parts.immediate, parts.immediate_bytes},
+                        .has_modrm = parts.has_modrm,
+                        .reg = parts.reg,
+                        .opcode_rex_b = parts.opcode_rex_b};
   if (memory) {
-    operand = EmitAddress(*memory, 0, parts.needs_no_rex);
+    encoding.operand = EmitAddress(*memory, 0, parts.needs_no_rex);
   } else if (parts.has_modrm) {
-    operand.mod = 3;
-    operand.rm = parts.rm_register & 7;
-    operand.rex_b = parts.rm_register >= 8;
+    encoding.operand = {.rex_b = parts.rm_register >= 8, .mod = 3, .rm = static_cast<uint8_t>(parts.rm_register & 7)};
   }
-  uint8_t rex = static_cast<uint8_t>((parts.reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b ? 1 : 0) |
-                                     parts.opcode_rex_b);
-  if (rex && parts.needs_no_rex) return false;
-
-  uint8_t bytes[32];
-  size_t n = 0;
-  auto append = [&](const uint8_t* from, size_t count) {
-    std::memcpy(bytes + n, from, count);
-    n += count;
-  };
-  append(parts.prefixes, parts.prefix_count);
-  if (operand.gs) bytes[n++] = 0x65;
-  if (operand.address32) bytes[n++] = 0x67;
-  if (rex) bytes[n++] = 0x40 | rex;
-  append(parts.opcode, parts.opcode_bytes);
-  if (parts.has_modrm) {
-    bytes[n++] = static_cast<uint8_t>(operand.mod << 6 | (parts.reg & 7) << 3 | operand.rm);
-    if (operand.has_sib) bytes[n++] = operand.sib;
-    append(reinterpret_cast<const uint8_t*>(&operand.displacement), operand.displacement_bytes);
-  }
-  append(parts.immediate, parts.immediate_bytes);
-  EmitBytes({bytes, n});
+  if (encoding.Rex() && parts.needs_no_rex) return false;
+  EmitEncoding(encoding);
 
   for (auto [reg, gpr] : {std::pair{ZYDIS_REGISTER_ESP, kEsp}, std::pair{ZYDIS_REGISTER_EBP, kEbp}}) {
     if (!Writes(insn, reg)) continue;

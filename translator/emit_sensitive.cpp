@@ -7,7 +7,7 @@ namespace ring3 {
 
 using namespace asmjit;
 
-bool Emitter::EmitSegmentRead(const GuestInstruction& insn) {
+bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
   const ZydisDecodedOperand &to = insn.operands[0], &from = insn.operands[1];
   if (EmitSegmentLoad(insn)) return true;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || from.type != ZYDIS_OPERAND_TYPE_REGISTER ||

@@ -194,19 +194,32 @@ HostOperand Emitter::EmitAddress(const ZydisDecodedOperand& memory, int32_t extr
   return EncodeOperand(host::kWindow, host::kScratch, 1, 0);
 }
 
-void Emitter::EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16) {
-  uint8_t bytes[24];
+void Emitter::EmitEncoding(const HostEncoding& e) {
+  uint8_t bytes[32];
   size_t n = 0;
-  if (wide16) bytes[n++] = 0x66;
-  if (operand.gs) bytes[n++] = 0x65;
-  if (operand.address32) bytes[n++] = 0x67;
-  uint8_t rex = static_cast<uint8_t>((reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b ? 1 : 0));
-  if (rex) bytes[n++] = 0x40 | rex;
-  for (uint8_t byte : opcode) bytes[n++] = byte;
-  bytes[n++] = static_cast<uint8_t>(operand.mod << 6 | (reg & 7) << 3 | operand.rm);
-  if (operand.has_sib) bytes[n++] = operand.sib;
-  std::memcpy(bytes + n, &operand.displacement, operand.displacement_bytes);
-  EmitBytes({bytes, n + operand.displacement_bytes});
+  const auto append = [&](std::span<const uint8_t> from) {
+    std::memcpy(bytes + n, from.data(), from.size());
+    n += from.size();
+  };
+  append(e.prefixes);
+  if (e.operand.gs) bytes[n++] = 0x65;
+  if (e.operand.address32) bytes[n++] = 0x67;
+  if (const uint8_t rex = e.Rex()) bytes[n++] = 0x40 | rex;
+  append(e.opcode);
+  if (e.has_modrm) {
+    bytes[n++] = static_cast<uint8_t>(e.operand.mod << 6 | (e.reg & 7) << 3 | e.operand.rm);
+    if (e.operand.has_sib) bytes[n++] = e.operand.sib;
+    append({reinterpret_cast<const uint8_t*>(&e.operand.displacement), e.operand.displacement_bytes});
+  }
+  append(e.immediate);
+  EmitBytes({bytes, n});
+}
+
+void Emitter::EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16) {
+  const uint8_t operand_size[] = {0x66};
+  HostEncoding e{.opcode = opcode, .reg = reg, .operand = operand};
+  if (wide16) e.prefixes = operand_size;
+  EmitEncoding(e);
 }
 
 void Emitter::EmitLoadScratch(const HostOperand& operand, unsigned bytes) {

@@ -79,6 +79,7 @@ class Emitter {
   // `operand` addresses the bytes, r8 and r9 perhaps being used to compute it.
   bool Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const;
   HostOperand EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement = 0, bool avoid_rex = false);
+  void EmitEncoding(const HostEncoding& encoding);
   /// [prefixes] opcode ModRM over `operand`; for the expansions' own loads and stores of guest memory.
   void EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16 = false);
   void EmitLoadScratch(const HostOperand& operand, unsigned bytes);   // r8d := memory
@@ -99,7 +100,7 @@ class Emitter {
   bool EmitPop(const GuestInstruction& insn);
   bool EmitLeave(const GuestInstruction& insn);
   bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
-  bool EmitSegmentRead(const GuestInstruction& insn);  // emit_sensitive.cpp
+  bool EmitSegmentMove(const GuestInstruction& insn);  // emit_sensitive.cpp
   bool EmitSegmentLoad(const GuestInstruction& insn);
   void EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment);
   bool EmitFlags(const GuestInstruction& insn);

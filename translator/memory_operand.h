@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "translator/decode.h"
 
@@ -19,6 +20,19 @@ struct HostOperand {
   uint8_t sib = 0;
   uint8_t displacement_bytes = 0;  // 0, 1 or 4
   int32_t displacement = 0;
+};
+
+/// An instruction in 64-bit encoding, short of REX, which follows from its fields.
+struct HostEncoding {
+  std::span<const uint8_t> prefixes, opcode, immediate;
+  bool has_modrm = true;
+  uint8_t reg = 0;            // host register number in ModRM.reg, or opcode extension
+  HostOperand operand;        // ModRM.rm
+  bool opcode_rex_b = false;  // a register in the opcode is r8-r15
+
+  uint8_t Rex() const {
+    return static_cast<uint8_t>((reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b || opcode_rex_b ? 1 : 0));
+  }
 };
 
 inline constexpr uint8_t kNoRegister = 0xFF;

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "tests/instructions/trials.h"
-#include "tests/oracle/host_specific.h"
+#include "tests/oracle/comparable.h"
 #include "translator/decode.h"
 
 using namespace ring3;
@@ -58,20 +58,6 @@ bool Excluded(const GuestInstruction& insn) {
   return false;
 }
 
-/// What the "max" model offers; other encodings are #UD to it and something else to the processor.
-bool Offered(ZydisISASet set) {
-  static const std::set<ZydisISASet> sets = {
-      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,        ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
-      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
-      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,        ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
-      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,        ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
-      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,       ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
-      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,     ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
-      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX,    ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
-      ZYDIS_ISA_SET_POPCNT,     ZYDIS_ISA_SET_SSE_PREFETCH};
-  return sets.contains(set);
-}
-
 class Sweep {
  public:
   Sweep() { trials_.seeds = 1; }
@@ -80,7 +66,7 @@ class Sweep {
   void Try(Bytes code) {
     GuestInstruction insn;
     if (decoder_.Decode(code, 0, insn) != DecodeStatus::kOk) return;
-    if (!Offered(insn.info.meta.isa_set) || Excluded(insn)) return;
+    if (!OfferedByMax(insn.info.meta.isa_set) || Excluded(insn)) return;
     code.resize(insn.length);
     if (!tried_.insert(code).second) return;
     seen_.insert(insn.info.mnemonic);

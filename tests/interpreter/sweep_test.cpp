@@ -3,10 +3,9 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
-#include <set>
 
 #include "tests/interpreter/oracle_comparison.h"
-#include "tests/oracle/host_specific.h"
+#include "tests/oracle/comparable.h"
 
 using namespace ring3;
 
@@ -42,19 +41,6 @@ bool Excluded(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
   return false;
 }
 
-const std::set<ZydisISASet>& OfferedSets() {
-  static const std::set<ZydisISASet> sets = {
-      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,        ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
-      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
-      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,        ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
-      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,        ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
-      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,       ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
-      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,     ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
-      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX,    ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
-      ZYDIS_ISA_SET_POPCNT,     ZYDIS_ISA_SET_SSE_PREFETCH};
-  return sets;
-}
-
 /// Length of the instruction that `code` begins with, if the processor and the "max" model agree that it exists and it
 /// can be compared; otherwise 0.
 unsigned ComparableLength(const Bytes& code) {
@@ -66,7 +52,7 @@ unsigned ComparableLength(const Bytes& code) {
   ZydisDecodedInstruction insn;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &insn, operands))) return 0;
-  if (!OfferedSets().contains(insn.meta.isa_set) || insn.address_width != 32) return 0;
+  if (!OfferedByMax(insn.meta.isa_set) || insn.address_width != 32) return 0;
   return Excluded(insn, operands) ? 0 : insn.length;
 }
 

@@ -105,35 +105,23 @@ TEST_CASE("streams: nobody reads the pipe any more", "[streams]") {
   CheckOutputError(Run({"demo"}, {.out = pipe.write_end}, 30));
 }
 
-TEST_CASE("streams: a reader that is slow gets everything", "[streams]") {
-  Pipe pipe;
-  fcntl(pipe.write_end, F_SETPIPE_SZ, 4096);
-  Process process({"demo"}, {.out = pipe.write_end});
-  pipe.CloseWriteEnd();
-  std::string text;
-  char bytes[256];
-  for (ssize_t n; (n = read(pipe.read_end, bytes, sizeof bytes)) > 0;) {
-    text.append(bytes, static_cast<size_t>(n));
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+TEST_CASE("streams: a reader that is slow gets everything, from a blocking pipe and another", "[streams]") {
+  for (const int flags : {0, O_NONBLOCK}) {
+    CAPTURE(flags);
+    Pipe pipe;
+    fcntl(pipe.write_end, F_SETPIPE_SZ, 4096);
+    fcntl(pipe.write_end, F_SETFL, flags);
+    Process process({"demo"}, {.out = pipe.write_end});
+    pipe.CloseWriteEnd();
+    std::string text;
+    char bytes[256];
+    for (ssize_t n; (n = read(pipe.read_end, bytes, sizeof bytes)) > 0;) {
+      text.append(bytes, static_cast<size_t>(n));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(process.Wait().exit_code == 0);
+    CHECK_THAT(text, Contains(" checks, 0 differ"));
   }
-  CHECK(process.Wait().exit_code == 0);
-  CHECK_THAT(text, Contains(" checks, 0 differ"));
-}
-
-TEST_CASE("streams: output that cannot be written at once", "[streams]") {
-  Pipe pipe;
-  fcntl(pipe.write_end, F_SETPIPE_SZ, 4096);
-  fcntl(pipe.write_end, F_SETFL, O_NONBLOCK);
-  Process process({"demo"}, {.out = pipe.write_end});
-  pipe.CloseWriteEnd();
-  std::string text;
-  char bytes[256];
-  for (ssize_t n; (n = read(pipe.read_end, bytes, sizeof bytes)) > 0;) {
-    text.append(bytes, static_cast<size_t>(n));
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  CHECK(process.Wait().exit_code == 0);
-  CHECK_THAT(text, Contains(" checks, 0 differ"));
 }
 
 }  // namespace ring3::test

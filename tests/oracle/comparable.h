@@ -1,7 +1,9 @@
-// Instructions that the native oracle cannot be asked about.
+// Which encodings the native oracle can be asked about.
 #pragma once
 
 #include <Zydis/Zydis.h>
+
+#include <set>
 
 namespace ring3 {
 
@@ -40,6 +42,20 @@ inline bool IsHostSpecific(ZydisMnemonic mnemonic) {
     default:
       return false;
   }
+}
+
+/// What the "max" model offers; other encodings are #UD to it and something else to the processor.
+inline bool OfferedByMax(ZydisISASet set) {
+  static const std::set<ZydisISASet> sets = {
+      ZYDIS_ISA_SET_I86,        ZYDIS_ISA_SET_I186,        ZYDIS_ISA_SET_I286REAL, ZYDIS_ISA_SET_I286PROTECTED,
+      ZYDIS_ISA_SET_I386,       ZYDIS_ISA_SET_I486REAL,    ZYDIS_ISA_SET_I486,     ZYDIS_ISA_SET_LAHF,
+      ZYDIS_ISA_SET_PAUSE,      ZYDIS_ISA_SET_PPRO,        ZYDIS_ISA_SET_FAT_NOP,  ZYDIS_ISA_SET_PENTIUMREAL,
+      ZYDIS_ISA_SET_PENTIUMMMX, ZYDIS_ISA_SET_CMOV,        ZYDIS_ISA_SET_X87,      ZYDIS_ISA_SET_FCMOV,
+      ZYDIS_ISA_SET_FXSAVE,     ZYDIS_ISA_SET_CLFSH,       ZYDIS_ISA_SET_SSE,      ZYDIS_ISA_SET_SSEMXCSR,
+      ZYDIS_ISA_SET_SSE2,       ZYDIS_ISA_SET_SSE2MMX,     ZYDIS_ISA_SET_SSE3,     ZYDIS_ISA_SET_SSE3X87,
+      ZYDIS_ISA_SET_SSSE3,      ZYDIS_ISA_SET_SSSE3MMX,    ZYDIS_ISA_SET_SSE4,     ZYDIS_ISA_SET_SSE42,
+      ZYDIS_ISA_SET_POPCNT,     ZYDIS_ISA_SET_SSE_PREFETCH};
+  return sets.contains(set);
 }
 
 }  // namespace ring3

@@ -1,5 +1,6 @@
 #include "translator/emitter.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -198,7 +199,7 @@ void Emitter::EmitEncoding(const HostEncoding& e) {
   uint8_t bytes[32];
   size_t n = 0;
   const auto append = [&](std::span<const uint8_t> from) {
-    std::memcpy(bytes + n, from.data(), from.size());
+    std::copy(from.begin(), from.end(), bytes + n);  // empty ones have no address
     n += from.size();
   };
   append(e.prefixes);

@@ -33,6 +33,10 @@ EngineStop BtEngine::Run() {
   CpuState& state = vcpu_.cpu.state;
   for (;;) {
     if (vcpu_.run.kick) return EngineStop::kAttention;
+    if (state.DebugTrapDue()) {  // met while an event was delivered
+      Deliver({Vector::kDebug, std::nullopt});
+      continue;
+    }
     if (state.halted) return EngineStop::kHalted;
     if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !state.interrupt_shadow) {
       return EngineStop::kInterruptible;
@@ -134,7 +138,7 @@ void BtEngine::StepOne() {
     if (step.mnemonic == ZYDIS_MNEMONIC_MOV || step.mnemonic == ZYDIS_MNEMONIC_POP) LearnSegments();
     if (step.halted) vcpu_.cpu.state.halted = true;
     if (step.x87_error_line) fpu_error_();
-    if (step.single_step_trap) Deliver({Vector::kDebug, std::nullopt});
+    if (step.debug_trap) Deliver({Vector::kDebug, std::nullopt});
   } catch (const GuestFault& fault) {
     Deliver(fault);
   }

@@ -146,6 +146,7 @@ void Machine::LoadKernel() {
   }
   LoadGuest(boot, physical_, state);
   vcpu_.cpu.PagingChanged();
+  vcpu_.cpu.DebugRegistersChanged();
 }
 
 void Machine::ResetMachine() {

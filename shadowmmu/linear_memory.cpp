@@ -38,6 +38,27 @@ void LinearMemory::Flush() {
 
 void LinearMemory::KindChanged(GuestPhysical, uint64_t) { Flush(); }
 
+void LinearMemory::Watch(std::span<const LinearWatch> watches) {
+  watches_ = {};
+  std::copy_n(watches.begin(), std::min(watches.size(), watches_.size()), watches_.begin());
+  watching_ = !watches.empty();
+  Flush();
+}
+
+bool LinearMemory::Watched(GuestLinear page) const {
+  if (!watching_) return false;
+  return std::any_of(watches_.begin(), watches_.end(),
+                     [&](const LinearWatch& watch) { return watch.bytes != 0 && watch.first.Page() == page; });
+}
+
+void LinearMemory::Note(GuestLinear address, size_t bytes, AccessType type) {
+  if (type == AccessType::kFetch) return;
+  for (const LinearWatch& watch : watches_) {
+    const bool counts = type == AccessType::kWrite || watch.reads;
+    if (counts && (watch.first - address < bytes || address - watch.first < watch.bytes)) marks_ |= watch.mark;
+  }
+}
+
 const LinearMemory::Entry& LinearMemory::Refill(Entry& entry, GuestLinear address, Access access) {
   const WalkResult walk = Walk(physical_, paging_, address, access);
   if (!walk.ok) throw GuestFault{Vector::kPageFault, walk.error_code, address.value};
@@ -48,8 +69,9 @@ const LinearMemory::Entry& LinearMemory::Refill(Entry& entry, GuestLinear addres
   entry.tags[static_cast<unsigned>(AccessType::kRead)] = tag;
   entry.tags[static_cast<unsigned>(AccessType::kWrite)] = may_write && t.dirty ? tag : 0;
   entry.tags[static_cast<unsigned>(AccessType::kFetch)] = t.executable ? tag : 0;
-  entry.ram = kind == PageKind::kRam;
-  entry.host = kind == PageKind::kMmio ? nullptr : physical_.Flat(t.page);
+  const bool watched = Watched(address.Page());  // then no access may go past Note
+  entry.ram = kind == PageKind::kRam && !watched;
+  entry.host = kind == PageKind::kMmio || watched ? nullptr : physical_.Flat(t.page);
   entry.page = t.page;
   if (PagingOn(paging_) && t.page_bytes != kPageSize) large_.set(address.value >> kLargeShift);
   return entry;
@@ -112,6 +134,7 @@ void LinearMemory::WriteBytes(GuestLinear address, std::span<const uint8_t> data
 
 void LinearMemory::ReadSlow(GuestLinear address, std::span<uint8_t> out, Access access) {
   CheckPages(address, out.size(), access);
+  if (watching_) Note(address, out.size(), access.type);
   while (!out.empty()) {
     const size_t bytes = BytesOnPage(address, out.size());
     physical_.Read(Translate(address, access), out.first(bytes));
@@ -123,6 +146,7 @@ void LinearMemory::ReadSlow(GuestLinear address, std::span<uint8_t> out, Access 
 void LinearMemory::WriteSlow(GuestLinear address, std::span<const uint8_t> data, Access access) {
   access.type = AccessType::kWrite;
   CheckPages(address, data.size(), access);
+  if (watching_) Note(address, data.size(), access.type);
   while (!data.empty()) {
     const size_t bytes = BytesOnPage(address, data.size());
     physical_.Write(Translate(address, access), data.first(bytes));

@@ -7,10 +7,19 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "shadowmmu/paging.h"
 
 namespace ring3 {
+
+/// A range of data whose accesses are noticed. Lies in one page.
+struct LinearWatch {
+  GuestLinear first;
+  uint32_t bytes = 0;
+  bool reads = false;  // reads count as well as writes
+  uint8_t mark = 0;
+};
 
 class LinearMemory : private KindListener {
  public:
@@ -61,6 +70,12 @@ class LinearMemory : private KindListener {
     return Lookup(address, access).page + address.PageOffset();
   }
 
+  /// Replaces what is watched. Each access that touches a watched byte adds the watch's mark.
+  void Watch(std::span<const LinearWatch> watches);
+  /// The marks that have come together since they were last taken.
+  uint8_t TakeMarks() { return std::exchange(marks_, uint8_t{0}); }
+  uint8_t Marks() const { return marks_; }
+
   PhysicalMemory& Physical() { return physical_; }
 
  private:
@@ -69,7 +84,7 @@ class LinearMemory : private KindListener {
   struct Entry {
     std::array<uint32_t, 3> tags{};
     bool ram = false;         // writes may go to `host`
-    uint8_t* host = nullptr;  // of the page in the flat view; nullptr for MMIO
+    uint8_t* host = nullptr;  // of the page in the flat view; nullptr for MMIO and watched pages
     GuestPhysical page;
   };
   static constexpr unsigned kEntries = 1024, kGenerationShift = 20;
@@ -99,6 +114,8 @@ class LinearMemory : private KindListener {
     return hit ? entry.host + address.PageOffset() : nullptr;
   }
 
+  bool Watched(GuestLinear page) const;
+  void Note(GuestLinear address, size_t bytes, AccessType type);
   const Entry& Refill(Entry& entry, GuestLinear address, Access access);
   void CheckPages(GuestLinear address, size_t bytes, Access access);
   void ReadSlow(GuestLinear address, std::span<uint8_t> out, Access access);
@@ -108,6 +125,9 @@ class LinearMemory : private KindListener {
 
   PhysicalMemory& physical_;
   PagingState paging_;
+  std::array<LinearWatch, 4> watches_{};  // those without bytes are not in use
+  bool watching_ = false;
+  uint8_t marks_ = 0;
   uint32_t generation_ = 1;                         // never 0, so that empty tags match nothing
   std::bitset<1u << (32 - kLargeShift)> large_;     // units with a cached part of a large page
   std::array<std::array<Entry, kEntries>, 2> tlb_;  // by Access::user

@@ -66,6 +66,7 @@ void WriteCr4(Cpu& cpu, uint32_t value) {
   const uint32_t changed = value ^ state.cr4;
   if (PaePaging(state.cr0, value) && (changed & kCr4Translation)) state.pdpte = ReadPdptes(cpu, state.cr3);
   state.cr4 = value;
+  if (changed & cr4::kDe) cpu.DebugRegistersChanged();
   if (changed & kCr4Translation) cpu.PagingChanged();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "devices/port_bus.h"
+#include "monitor/cpu/breakpoints.h"
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/cpu_state.h"
 #include "monitor/cpu/fault.h"
@@ -26,6 +27,8 @@ struct Cpu {
   PortBus& ports;
   bool a20_enabled = true;
   FpuKeeper* fpu_keeper = nullptr;  // none: cpu.state.fxsave is always current
+  Breakpoints breakpoints{};
+  BreakpointListener* breakpoint_listener = nullptr;
 
   bool User() const { return state.cpl == 3; }
   Access Read() const { return {AccessType::kRead, User()}; }
@@ -37,6 +40,8 @@ struct Cpu {
   }
   /// After CR0, CR4, EFER or A20 changed, or a task switch: both memories adopt the new paging state.
   void PagingChanged();
+  /// After DR0-DR3, DR7 or CR4.DE changed: breakpoints are armed and disarmed.
+  void DebugRegistersChanged();
   /// After MOV CR3: the same, but pages marked global stay.
   void Cr3Loaded();
 };

@@ -40,10 +40,15 @@ inline constexpr uint64_t kNxe = 1u << 11;
 }
 /// DR6 and DR7 bits, SDM 3B figure 17-1.
 namespace dr6 {
-inline constexpr uint32_t kWritable = 0xE00F, kFixedOnes = 0xFFFF'0FF0, kBd = 1u << 13, kBs = 1u << 14, kBt = 1u << 15;
+inline constexpr uint32_t kWritable = 0xE00F, kFixedOnes = 0xFFFF'0FF0, kBreakpoints = 0xF, kBd = 1u << 13,
+                          kBs = 1u << 14, kBt = 1u << 15;
 }
 namespace dr7 {
 inline constexpr uint32_t kWritable = 0xFFFF'23FF, kFixedOnes = 1u << 10, kLocalEnables = 0x155, kGd = 1u << 13;
+}
+
+namespace debugctl {
+inline constexpr uint64_t kBtf = 1u << 1;  // TF traps after branches only (SDM 3B 17.4.3)
 }
 
 /// Descriptor attributes: bits 8..23 of a descriptor's high dword, shifted down by 8 (SDM 3A figure 3-8).
@@ -93,11 +98,16 @@ struct CpuState {
   uint64_t pat = 0x0007040600070406;
   uint64_t apic_base = 0;
   uint64_t misc_enable = 0;
+  uint64_t debug_control = 0;  // IA32_DEBUGCTL
 
   uint8_t cpl = 0;
   bool halted = false;
   /// Interrupts are held off until one more instruction has run (after STI, MOV SS, POP SS).
   bool interrupt_shadow = false;
+  /// The same for debug traps, instruction breakpoints and NMI, after MOV SS and POP SS (SDM 3A 6.8.3).
+  bool debug_shadow = false;
+  /// DR6 bits of the debug traps to be taken as one #DB before the next instruction, debug_shadow permitting.
+  uint32_t pending_debug = 0;
 
   /// x87/MMX/SSE state in FXSAVE layout (SDM 1, table 10-2, 32-bit form).
   alignas(64) std::array<uint8_t, 512> fxsave{};
@@ -110,6 +120,8 @@ struct CpuState {
   bool Paging() const { return cr0 & cr0::kPg; }
   /// Pushes and pops use ESP rather than SP.
   bool Stack32() const { return Segment(Seg::kSs).Big(); }
+  /// A #DB has to be delivered before the next instruction.
+  bool DebugTrapDue() const { return pending_debug != 0 && !debug_shadow; }
   bool Code32() const { return Segment(Seg::kCs).Big(); }
 
   bool operator==(const CpuState&) const = default;

@@ -1,4 +1,4 @@
-// DR0-DR7 as storage with their access rules (SDM 3B 17.2). Breakpoints do not match here.
+// DR0-DR7 and their access rules (SDM 3B 17.2). What they watch is in breakpoints.h.
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/privileged.h"
 
@@ -23,6 +23,7 @@ void WriteDebug(Cpu& cpu, unsigned number, uint32_t value) {
   if (target == 6) value = (value & dr6::kWritable) | dr6::kFixedOnes;
   if (target == 7) value = (value & dr7::kWritable) | dr7::kFixedOnes;
   cpu.state.dr[target] = value;
+  cpu.DebugRegistersChanged();
 }
 
 }  // namespace ring3

@@ -144,13 +144,15 @@ void DeliverThroughIdt(Cpu& cpu, const Event& event) {
 }
 
 void Deliver(Cpu& cpu, const Event& event) {
+  cpu.memory.TakeMarks();  // of what has failed before
   if (cpu.state.ProtectedMode()) {
     DeliverThroughIdt(cpu, event);
   } else {
     DeliverRealMode(cpu, event);
   }
-  cpu.state.halted = false;
-  cpu.state.interrupt_shadow = false;
+  CpuState& state = cpu.state;
+  state.halted = state.interrupt_shadow = state.debug_shadow = false;
+  state.pending_debug |= cpu.memory.TakeMarks();
 }
 
 enum class FaultClass { kBenign, kContributory, kPageFault };
@@ -207,9 +209,11 @@ void DeliverException(Cpu& cpu, const GuestFault& fault) {
 void RecordCause(CpuState& state, const GuestFault& fault) {
   if (fault.vector == Vector::kPageFault) state.cr2 = fault.cr2;
   if (fault.vector == Vector::kDebug) {
-    state.dr[6] |= fault.dr6;
+    state.dr[6] = (state.dr[6] & ~dr6::kBreakpoints) | fault.dr6 | state.pending_debug;
     state.dr[7] &= ~dr7::kGd;
+    state.debug_control &= ~debugctl::kBtf;
   }
+  state.pending_debug = 0;  // what a faulting instruction has met it will meet again
 }
 
 }  // namespace
@@ -220,6 +224,7 @@ void RaiseSoftwareInterrupt(Cpu& cpu, uint8_t vector, SoftwareInterrupt kind, ui
     ThrowFault(Vector::kGeneralProtection, 0);
   }
   const bool is_int1 = kind == SoftwareInterrupt::kInt1;  // a hardware exception as far as gates are concerned
+  if (is_int1) cpu.state.dr[7] &= ~dr7::kGd;
   Deliver(cpu, {vector, !is_int1, is_int1 ? 1u : 0u, return_eip, state.eflags & ~eflags::kRf, std::nullopt});
 }
 

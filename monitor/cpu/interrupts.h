@@ -15,7 +15,8 @@ enum class SoftwareInterrupt : uint8_t { kIntN, kInt3, kInto, kInt1 };
 void RaiseSoftwareInterrupt(Cpu& cpu, uint8_t vector, SoftwareInterrupt kind, uint32_t return_eip);
 
 /// Delivers a fault raised at the current EIP. Faults met on the way become double faults by the SDM's table 6-5;
-/// throws TripleFault when that fails too. Sets CR2 for page faults, RF as the SDM says.
+/// throws TripleFault when that fails too. Sets CR2 for page faults, RF as the SDM says;
+/// for #DB, DR6 gets the fault's bits and those of the traps that are pending.
 void DeliverFault(Cpu& cpu, GuestFault fault);
 /// Delivers a maskable interrupt or NMI between instructions; wakes a halted CPU. The caller has checked IF.
 void DeliverExternalInterrupt(Cpu& cpu, uint8_t vector);

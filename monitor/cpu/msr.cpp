@@ -103,8 +103,10 @@ uint64_t ReadMsr(const Cpu& cpu, uint32_t index) {
       return state.pat;
     case kEfer:
       return state.efer;
+    case kDebugCtl:
+      return state.debug_control;
     default:
-      return 0;  // platform ID 0, default bus configuration, no debug controls
+      return 0;  // platform ID 0, default bus configuration
   }
 }
 
@@ -141,6 +143,9 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
     case kEfer:
       return WriteEfer(cpu, value);
     case kDebugCtl:
+      CheckWritable(value, state.debug_control, debugctl::kBtf);
+      state.debug_control = value;
+      return;
     case kEblCrPowerOn:
       CheckWritable(value, 0, 0);
       return;

@@ -27,6 +27,10 @@ void SetInterruptFlag(Cpu& cpu, bool enable);  // STI (with its shadow) and CLI
 
 /// Throws #GP(0) unless CPL <= IOPL or the TSS's I/O bitmap allows all `size` bytes (SDM 1, 19.5).
 void CheckPortAccess(Cpu& cpu, uint16_t port, unsigned size);
+/// An access to these ports was made: I/O breakpoints on them trap after the instruction or iteration.
+inline void NotePortAccess(Cpu& cpu, uint16_t port, unsigned size) {
+  cpu.state.pending_debug |= cpu.breakpoints.OnPorts(port, size);
+}
 /// The PDPTEs at `cr3`, checked. Throws #GP(0) when a present one has reserved bits set (SDM 3A 4.4.1).
 std::array<uint64_t, 4> ReadPdptes(const Cpu& cpu, uint32_t cr3);
 /// Throws #GP(0) unless CPL is 0.

@@ -159,6 +159,7 @@ void CommitTask(Cpu& cpu, const TaskImage& task, const SegmentRegister& tr, uint
   state.eflags = task.eflags | extra_eflags;
   state.cr0 |= cr0::kTs;
   state.dr[7] &= ~dr7::kLocalEnables;
+  cpu.DebugRegistersChanged();
   state.ldtr = NullSegment(task.ldt);
   state.cpl = state.V86() ? 3 : Rpl(task.selectors[static_cast<unsigned>(Seg::kCs)]);
   for (unsigned i = 0; i < kSegCount; ++i) {
@@ -203,7 +204,7 @@ void SwitchTask(Cpu& cpu, const TaskSwitchRequest& request) {
   LoadNewSegments(cpu, task, request.ext);
   if (request.error_code) PushErrorCode(cpu, request, wide);
   CheckCodeLimit(state.Segment(Seg::kCs), state.eip, request.ext);
-  if (task.debug_trap) throw GuestFault{Vector::kDebug, std::nullopt, 0, dr6::kBt};
+  if (task.debug_trap) state.pending_debug |= dr6::kBt;
 }
 
 void SwitchTask(Cpu& cpu, uint16_t tss_selector, TaskSwitchSource source, uint32_t return_eip) {

@@ -8,7 +8,25 @@
 namespace ring3 {
 namespace {
 
-constexpr uint32_t kDr6SingleStep = 1u << 14;  // DR6.BS
+/// An instruction breakpoint comes before anything the instruction does, its fetch included (SDM 3A table 6-2).
+void CheckInstructionBreakpoints(const Cpu& cpu) {
+  const CpuState& state = cpu.state;
+  const GuestLinear address(state.Segment(Seg::kCs).base + state.eip);
+  const uint32_t hits = cpu.breakpoints.OnInstruction(address);
+  const bool suppressed = (state.eflags & eflags::kRf) || state.debug_shadow;
+  if (hits && !suppressed) [[unlikely]]
+    throw GuestFault{Vector::kDebug, std::nullopt, 0, hits};
+}
+
+/// Notes the traps of an instruction that has completed.
+void NoteDebugTraps(Step& s, bool trap_flag) {
+  CpuState& state = s.state();
+  state.pending_debug |= s.cpu.memory.TakeMarks();
+  const bool branched = s.eip_set && !s.result.rep_unfinished;
+  const bool steps = branched || !(state.debug_control & debugctl::kBtf);
+  if (trap_flag && steps && !s.inhibit_trap) state.pending_debug |= dr6::kBs;
+  s.result.debug_trap = state.DebugTrapDue();
+}
 
 void Execute(Step& s) {
   if (s.d.illegal || !Available(s.cpu.model, s.d.need)) ThrowFault(Vector::kInvalidOpcode);
@@ -30,14 +48,17 @@ void RollBack(Step& s) {
 
 StepResult StepInstruction(Cpu& cpu) {
   CpuState& state = cpu.state;
+  CheckInstructionBreakpoints(cpu);
   Decoded& d = FetchInstruction(cpu);
   Step s{.cpu = cpu,
          .d = d,
          .next_eip = state.eip + d.length,
          .checkpoint = {state.gpr, state.eip, state.eflags},
-         .result = {.mnemonic = static_cast<uint16_t>(d.insn.mnemonic)}};
+         .result = {.mnemonic = static_cast<uint16_t>(d.insn.mnemonic)},
+         .follows_shadow = state.debug_shadow};
   const bool trap_flag = state.eflags & eflags::kTf;
-  state.interrupt_shadow = false;
+  state.interrupt_shadow = state.debug_shadow = false;
+  cpu.memory.TakeMarks();        // of whatever was read between instructions
   state.eflags &= ~eflags::kRf;  // a completed instruction clears RF; IRET and task switches may set it anew
   try {
     Execute(s);
@@ -50,10 +71,7 @@ StepResult StepInstruction(Cpu& cpu) {
     return s.result;
   }
   if (!s.eip_set) state.eip = s.next_eip;
-  if (trap_flag && !s.inhibit_trap) {
-    state.dr[6] |= kDr6SingleStep;
-    s.result.single_step_trap = true;
-  }
+  NoteDebugTraps(s, trap_flag);
   return s.result;
 }
 

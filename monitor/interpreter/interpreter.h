@@ -11,9 +11,9 @@ namespace ring3 {
 struct StepResult {
   bool halted = false;          // HLT executed
   bool rep_unfinished = false;  // a REP instruction stopped early so that interrupts can be taken; EIP still names it
-  /// EFLAGS.TF was set when the instruction began: the state is that after it, DR6.BS is set already, and the caller
-  /// delivers #DB (as a trap: DeliverFault at the new EIP) before anything else.
-  bool single_step_trap = false;
+  /// The instruction ended with a debug trap (TF, a data or I/O breakpoint, a TSS's T bit): the state is that after
+  /// it, cpu.state.pending_debug says what happened, and the caller delivers #DB at the new EIP before anything else.
+  bool debug_trap = false;
   /// A waiting x87 or MMX instruction met a pending unmasked x87 error with CR0.NE clear: the processor asserts FERR#
   /// and waits. The instruction has not run (EIP still names it); the caller raises IRQ 13.
   bool x87_error_line = false;
@@ -22,7 +22,8 @@ struct StepResult {
 
 /// Executes the instruction at CS:EIP and advances EIP. Flags, FPU and SSE state are taken from and left in cpu.state.
 /// Non-system instructions with a memory operand run natively on the host against a bounce buffer.
-/// cpu.state.interrupt_shadow is left set only by STI, MOV SS and POP SS. DF must be clear in the host's flags.
+/// cpu.state.interrupt_shadow is left set only by STI, MOV SS and POP SS, debug_shadow only by the latter two. DF must
+/// be clear in the host's flags.
 StepResult StepInstruction(Cpu& cpu);
 
 }  // namespace ring3

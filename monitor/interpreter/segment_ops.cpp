@@ -51,7 +51,7 @@ void ExecuteMovToSegment(Step& s) {
   const Seg seg = SegOf(s.d.Op(0).reg.value);
   if (seg == Seg::kCs) ThrowFault(Vector::kInvalidOpcode);
   LoadSegment(s.cpu, seg, ReadWordOperand(s, s.d.Op(1)));
-  if (seg == Seg::kSs) s.state().interrupt_shadow = s.inhibit_trap = true;
+  if (seg == Seg::kSs) s.ShadowNext();
 }
 
 void ExecuteLoadFarPointer(Step& s) {
@@ -128,7 +128,8 @@ void ExecuteArpl(Step& s) {
   constexpr uint32_t kRpl = 3;
   RequireProtectedMode(s);
   const Operand& destination = s.d.Op(0);
-  const uint32_t selector = ReadOperand(s, destination);  // a plain read: processors fault for writing only when they do
+  const uint32_t selector =
+      ReadOperand(s, destination);  // a plain read: processors fault for writing only when they do
   const uint32_t wanted = ReadOperand(s, s.d.Op(1)) & kRpl;
   const bool raise = (selector & kRpl) < wanted;
   if (raise) WriteOperand(s, destination, (selector & ~kRpl) | wanted);

@@ -28,7 +28,7 @@ void ExecutePushSegment(Step& s) { Push(s.cpu, s.state().Segment(SegOf(s.d.Op(0)
 void ExecutePopSegment(Step& s) {
   const Seg seg = SegOf(s.d.Op(0).reg.value);
   LoadSegment(s.cpu, seg, static_cast<uint16_t>(Pop(s.cpu, s.Size())));
-  if (seg == Seg::kSs) s.state().interrupt_shadow = s.inhibit_trap = true;
+  if (seg == Seg::kSs) s.ShadowNext();
 }
 
 void ExecutePusha(Step& s) {

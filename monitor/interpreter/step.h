@@ -62,9 +62,10 @@ struct Step {
   uint32_t next_eip;
   Checkpoint checkpoint;
   StepResult result;
-  bool eip_set = false;       // the handler has set EIP itself
-  bool roll_back = true;      // cleared when a callee keeps (or has deliberately replaced) the state on a fault
-  bool inhibit_trap = false;  // no single-step trap after this instruction
+  bool follows_shadow = false;  // the previous instruction was MOV SS or POP SS
+  bool eip_set = false;         // the handler has set EIP itself
+  bool roll_back = true;        // cleared when a callee keeps (or has deliberately replaced) the state on a fault
+  bool inhibit_trap = false;    // no single-step trap after this instruction
 
   CpuState& state() const { return cpu.state; }
   OperandSize Size() const { return d.operand32 ? OperandSize::k32 : OperandSize::k16; }
@@ -73,6 +74,11 @@ struct Step {
   uint32_t StackMask() const { return cpu.state.Stack32() ? 0xFFFF'FFFFu : 0xFFFFu; }
   /// Real-address mode or V86: selectors are paragraphs.
   bool RealOrV86() const { return !cpu.state.ProtectedMode() || cpu.state.V86(); }
+  /// MOV SS and POP SS: nothing comes between this instruction and the next. A second one in a row has no such effect.
+  void ShadowNext() {
+    if (follows_shadow) return;
+    cpu.state.interrupt_shadow = cpu.state.debug_shadow = inhibit_trap = true;
+  }
   /// Makes the registers as they stand the state that a later fault leaves (REP: after each iteration). EFLAGS stay
   /// as at the start, as the SDM says for faulting repeated CMPS and SCAS.
   void CommitIteration() { checkpoint.gpr = cpu.state.gpr; }

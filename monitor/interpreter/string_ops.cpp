@@ -84,12 +84,13 @@ class StringOperation {
       if (budget == 0) {
         s_.result.rep_unfinished = true;
         s_.eip_set = true;
+        state().eflags |= eflags::kRf;  // what comes between iterations saves RF (SDM 3B 17.3.1.1)
         return;
       }
       const uint32_t before = Count();
       const bool again = iteration(std::min(budget, before));
       if (before == Count()) CountDown();
-      budget -= before - Count();
+      budget = TrapWaits() ? 0 : budget - (before - Count());
       s_.CommitIteration();
       if (!again) return;
     }
@@ -102,6 +103,8 @@ class StringOperation {
   }
 
  private:
+  bool TrapWaits() const { return cpu().memory.Marks() != 0 || state().pending_debug != 0; }
+
   Step& s_;
   unsigned element_bytes_, index_bytes_;
   Seg source_segment_ = Seg::kDs;
@@ -196,6 +199,7 @@ void ExecuteIns(Step& s) {
     // Reading a port has effects, so the store must not fault after it.
     s.cpu.memory.CheckWritable(to, op.ElementBytes(), s.cpu.User());
     WriteMemory(s.cpu, to, op.ElementBytes(), s.cpu.ports.Read(port, op.ElementBytes()));
+    NotePortAccess(s.cpu, port, op.ElementBytes());
     op.Advance(kEdi);
     return true;
   });
@@ -207,6 +211,7 @@ void ExecuteOuts(Step& s) {
   CheckPortAccess(s.cpu, port, op.ElementBytes());
   op.Run([&](uint32_t) {
     s.cpu.ports.Write(port, op.ElementBytes(), op.LoadSource());
+    NotePortAccess(s.cpu, port, op.ElementBytes());
     op.Advance(kEsi);
     return true;
   });

@@ -24,6 +24,7 @@ void ExecuteIn(Step& s) {
   const unsigned bytes = s.d.Op(0).size / 8u;
   CheckPortAccess(s.cpu, port, bytes);
   WriteLow(s.state(), kEax, bytes, s.cpu.ports.Read(port, bytes));
+  NotePortAccess(s.cpu, port, bytes);
 }
 
 void ExecuteOut(Step& s) {
@@ -31,6 +32,7 @@ void ExecuteOut(Step& s) {
   const unsigned bytes = s.d.Op(1).size / 8u;
   CheckPortAccess(s.cpu, port, bytes);
   s.cpu.ports.Write(port, bytes, ReadLow(s.state(), kEax, bytes));
+  NotePortAccess(s.cpu, port, bytes);
 }
 
 void ExecuteHlt(Step& s) {

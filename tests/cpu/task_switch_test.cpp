@@ -184,7 +184,6 @@ TEST_CASE("faults after the point of no return belong to the new task") {
       {0x54, kExecuteOnly, Fault(Vector::kInvalidTss, kExecuteOnly)},
       {0x5C, kAbsentData, Fault(Vector::kSegmentNotPresent, kAbsentData)},
       {0x4C, kSmallCode, Gp()},
-      {0x64, 1, Fault(Vector::kDebug)},  // the T bit
   };
   for (const Row& row : rows) {
     INFO("TSS offset " << row.offset << " selector " << row.selector);
@@ -197,6 +196,30 @@ TEST_CASE("faults after the point of no return belong to the new task") {
     CHECK(guest.state.gpr[kEdi] == 0xB7);
     CHECK(guest.Peek<uint32_t>(kTssA + 0x20) == kNext);
   }
+}
+
+TEST_CASE("the T bit of a TSS traps before the new task's first instruction") {
+  for (const bool trap : {false, true}) {
+    Guest guest;
+    FillTaskB(guest);
+    guest.Poke<uint16_t>(kTssB + 0x64, trap);
+    FarJump(guest.cpu, kSelTssB, 0, OperandSize::k32, kNext);
+    CHECK(guest.state.DebugTrapDue() == trap);
+    CHECK(guest.state.pending_debug == (trap ? dr6::kBt : 0));
+  }
+}
+
+TEST_CASE("a task switch disarms local breakpoints and keeps global ones") {
+  Guest guest;
+  FillTaskB(guest);
+  WriteDebug(guest.cpu, 0, 0x1234);
+  WriteDebug(guest.cpu, 1, 0x5678);
+  WriteDebug(guest.cpu, 7, 1u << 0 | 2u << 2 | 1u << 8 | 1u << 9);  // L0, G1, LE, GE
+  FarJump(guest.cpu, kSelTssB, 0, OperandSize::k32, kNext);
+  CHECK(ReadDebug(guest.cpu, 7) == (dr7::kFixedOnes | 2u << 2 | 1u << 9));
+  REQUIRE(guest.cpu.breakpoints.Armed().size() == 1);
+  CHECK(guest.cpu.breakpoints.Armed()[0].number == 1);
+  WriteDebug(guest.cpu, 7, 0);
 }
 
 }  // namespace ring3::test

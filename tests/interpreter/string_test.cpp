@@ -89,11 +89,11 @@ TEST_CASE("TF traps after each iteration") {
   m.Reg(kEdi) = Machine::kData;
   m.Reg(kEcx) = 2;
   StepResult result = m.Step({0xF3, 0xAA});
-  CHECK(result.single_step_trap);
+  CHECK(result.debug_trap);
   CHECK(result.rep_unfinished);
   CHECK(m.Reg(kEcx) == 1);
   result = StepInstruction(m.cpu);
-  CHECK(result.single_step_trap);
+  CHECK(result.debug_trap);
   CHECK(m.State().eip == Machine::kCode + 2);
 }
 

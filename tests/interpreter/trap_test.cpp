@@ -29,18 +29,20 @@ TEST_CASE("TF traps after the instruction, with DR6.BS") {
   m.EnterFlat(0);
   m.State().eflags |= eflags::kTf;
   m.State().dr[6] = 0;
-  CHECK(m.Step({0x40}).single_step_trap);
+  CHECK(m.Step({0x40}).debug_trap);
   CHECK(m.Reg(kEax) == 1);
-  CHECK(m.State().dr[6] == 1u << 14);
+  CHECK(m.State().pending_debug == 1u << 14);
+  m.State().pending_debug = 0;
   m.Reg(kEax) = selectors::kData0;
-  CHECK_FALSE(m.Step({0x8E, 0xD0}).single_step_trap);
+  CHECK_FALSE(m.Step({0x8E, 0xD0}).debug_trap);
   const uint32_t esp = m.Reg(kEsp);
   m.Set<uint32_t>(esp, eflags::kReserved1);
-  CHECK(m.Step({0x9D}).single_step_trap);  // POPF that clears TF still traps
+  CHECK(m.Step({0x9D}).debug_trap);  // POPF that clears TF still traps
+  m.State().pending_debug = 0;
   m.Reg(kEsp) = esp;
   m.Set<uint32_t>(esp, eflags::kReserved1 | eflags::kTf);
-  CHECK_FALSE(m.Step({0x9D}).single_step_trap);  // and one that sets it doesn't yet
-  CHECK(m.Step({0x90}).single_step_trap);
+  CHECK_FALSE(m.Step({0x9D}).debug_trap);  // and one that sets it doesn't yet
+  CHECK(m.Step({0x90}).debug_trap);
 }
 
 TEST_CASE("a fault doesn't trap and keeps RF; a completed instruction clears it") {

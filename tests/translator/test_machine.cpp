@@ -174,7 +174,7 @@ void TestMachine::RunInterpreted() {
     try {
       const StepResult step = StepInstruction(vcpu_.cpu);
       if (step.halted) State().halted = true;
-      if (step.single_step_trap) DeliverFault(vcpu_.cpu, {Vector::kDebug, std::nullopt});
+      if (step.debug_trap) DeliverFault(vcpu_.cpu, {Vector::kDebug, std::nullopt});
     } catch (const GuestFault& fault) {
       DeliverFault(vcpu_.cpu, fault);
     }

@@ -16,6 +16,11 @@ constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
 // FXSAVE image, SDM 1 table 10-2.
 constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
 
+/// The image of FNSTENV in 64-bit mode, SDM 1 figure 8-9.
+struct X87Environment {
+  uint32_t control, status, tags, fip, fop_and_selector, fdp, fds;
+};
+
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
 constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
 
@@ -159,7 +164,8 @@ void BtEngine::DeliverInterrupt(uint8_t vector) {
 void BtEngine::StoreFpu() {
   if (std::exchange(vcpu_.run.fpu_in_image, 1u)) return;
   alignas(64) std::array<uint8_t, 512> host;
-  asm volatile("fxsave64 %0\n\tfninit" : "=m"(host));
+  X87Environment environment;
+  asm volatile("fxsave64 %0\n\tfnstenv %1\n\tfninit" : "=m"(host), "=m"(environment));
   auto& image = vcpu_.cpu.state.fxsave;
   uint32_t fcs = 0, fds = 0;  // of the image loaded last: they hold until the next x87 instruction
   std::memcpy(&fcs, &image[kFxFip + 4], sizeof fcs);
@@ -171,6 +177,13 @@ void BtEngine::StoreFpu() {
   // bases are 4 GiB-aligned, so the operand's low half is the guest's address already.
   uint64_t host_pc = 0;
   std::memcpy(&host_pc, &host[kFxFip], sizeof host_pc);
+  if (host_pc == 0) {
+    // AMD's FXSAVE leaves the pointers out unless an exception is pending; FNSTENV has their low halves.
+    const auto base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
+    host_pc = base + (environment.fip - static_cast<uint32_t>(base));
+    if (!translator_.GuestEipOf(host_pc)) host_pc = environment.fip;
+    std::memcpy(&image[kFxFdp], &environment.fdp, sizeof environment.fdp);
+  }
   const std::optional<uint32_t> eip = translator_.GuestEipOf(host_pc);
   const uint32_t fip = eip.value_or(static_cast<uint32_t>(host_pc));
   if (eip) {

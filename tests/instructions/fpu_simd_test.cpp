@@ -207,8 +207,23 @@ TEST_CASE("MMX, SSE2 and saved images") {
   trials.Report(50);
 }
 
+namespace {
+
+bool FxsaveHasPointers() {
+  alignas(16) std::array<uint8_t, 512> image;
+  constexpr unsigned kFip = 8;
+  uint32_t fip;
+  asm volatile("fld1\n\tfstp %%st(0)\n\tfxsave64 %0" : "=m"(image) : : "st");
+  std::memcpy(&fip, &image[kFip], sizeof fip);
+  return fip != 0;
+}
+
+}  // namespace
+
 TEST_CASE("the last x87 instruction's address is the guest's") {
-  // FOP and FDP are recorded only for unmasked exceptions by newer processors; FIP always is.
+  // FOP and FDP are recorded only for unmasked exceptions by newer processors; FIP always is. AMD's processors leave it
+  // out of FXSAVE and XSAVE images, so there the host's kernel clears it at each switch between processes.
+  const bool may_be_lost = !FxsaveHasPointers();
   struct Case {
     Bytes code;
     uint32_t instruction, image;  // offset of the last x87 instruction; where EDI + image holds FIP
@@ -232,7 +247,7 @@ TEST_CASE("the last x87 instruction's address is the guest's") {
       std::memcpy(&fip, &out.data[0x40 + c.image], sizeof fip);
       INFO(Describe(program));
       CHECK(out.vector == 3u);
-      CHECK(fip == program.Start() + c.instruction);
+      CHECK((fip == program.Start() + c.instruction || (may_be_lost && fip == 0)));
     }
   }
 }

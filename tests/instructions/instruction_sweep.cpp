@@ -37,7 +37,9 @@ bool Excluded(const GuestInstruction& insn) {
     default:
       break;
   }
-  if (insn.info.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return true;
+  if (insn.info.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED || IsLoopWithRepeat(insn.info)) return true;
+  // To selectors of noise: the host's descriptor table is not the guest's.
+  if (insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR) return true;
   // Targets cut to 16 bits: no program can be placed there natively.
   if (insn.info.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && insn.info.operand_width == 16) return true;
   // Into noise, or in circles.
@@ -152,7 +154,7 @@ class Sweep {
 bool TestedElsewhere(ZydisMnemonic mnemonic) {
   constexpr ZydisMnemonic kElsewhere[] = {ZYDIS_MNEMONIC_CLI,       ZYDIS_MNEMONIC_STI,   ZYDIS_MNEMONIC_POPF,
                                           ZYDIS_MNEMONIC_POPFD,     ZYDIS_MNEMONIC_RDTSC, ZYDIS_MNEMONIC_PAUSE,
-                                          ZYDIS_MNEMONIC_MASKMOVDQU};
+                                          ZYDIS_MNEMONIC_MASKMOVDQU, ZYDIS_MNEMONIC_FXSAVE};
   return std::find(std::begin(kElsewhere), std::end(kElsewhere), mnemonic) != std::end(kElsewhere);
 }
 

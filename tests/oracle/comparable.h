@@ -38,10 +38,22 @@ inline bool IsHostSpecific(ZydisMnemonic mnemonic) {
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_RDTSC:
     case ZYDIS_MNEMONIC_RDPMC:
+    case ZYDIS_MNEMONIC_FXSAVE:  // stores the host's MXCSR_MASK
       return true;
     default:
       return false;
   }
+}
+
+/// AMD's LOOPE and LOOPNE take their condition from a repeat prefix, which the SDM (2A 2.1.1) reserves there.
+inline bool IsLoopWithRepeat(const ZydisDecodedInstruction& insn) {
+  const bool loop = insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE;
+  constexpr uint8_t kRepne = 0xF2, kRep = 0xF3;
+  for (unsigned i = 0; i < insn.raw.prefix_count; ++i) {
+    const uint8_t prefix = insn.raw.prefixes[i].value;
+    if (loop && (prefix == kRepne || prefix == kRep)) return true;
+  }
+  return false;
 }
 
 /// What the "max" model offers; other encodings are #UD to it and something else to the processor.

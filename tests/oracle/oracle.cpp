@@ -1,125 +1,198 @@
 #include "tests/oracle/oracle.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/time.h>
-#include <ucontext.h>
-#include <x86intrin.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <cstddef>
+#include <cerrno>
 #include <cstring>
-#include <memory>
+#include <fstream>
 #include <stdexcept>
-#include <utility>
+#include <string>
+
+#include "tests/oracle/oracle_protocol.h"
 
 namespace ring3 {
 namespace {
 
-constexpr uint64_t kUserCs32 = 0x23, kUserCs64 = 0x33, kUserSs = 0x2B;
-constexpr uint32_t kDefaultFcw = 0x37F, kDefaultMxcsr = 0x1F80, kRf = 1u << 16;
+constexpr uint32_t kDefaultFcw = 0x37F, kDefaultMxcsr = 0x1F80;
 constexpr unsigned kFcwOffset = 0, kMxcsrOffset = 24;
-constexpr size_t kSignalStackBytes = 64 << 10;
-constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGALRM};
 
-struct OracleContext {
-  uint32_t gpr[8];
-  uint32_t eip, eflags;
-  uint64_t host_rsp;
-  alignas(64) uint8_t fxsave[512];
-};
-static_assert(offsetof(OracleContext, eip) == 32 && offsetof(OracleContext, eflags) == 36);
-static_assert(offsetof(OracleContext, host_rsp) == 40 && offsetof(OracleContext, fxsave) == 64);
-
-extern "C" void ring3_oracle_enter(OracleContext*);
-extern "C" void ring3_oracle_leave();
-
-// The handler has no other way to find the run in progress.
-OracleContext* running = nullptr;
-OracleResult* running_result = nullptr;
-
-void CollectState(const mcontext_t& m, OracleState& state) {
-  constexpr int kOrder[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI};
-  for (unsigned i = 0; i < 8; ++i) state.gpr[i] = static_cast<uint32_t>(m.gregs[kOrder[i]]);
-  state.eip = static_cast<uint32_t>(m.gregs[REG_RIP]);
-  state.eflags = static_cast<uint32_t>(m.gregs[REG_EFL]) & ~kRf;
-  std::memcpy(state.fxsave.data(), m.fpregs, state.fxsave.size());
-}
-
-void OnSignal(int signal, siginfo_t*, void* raw) {
-  // The guest's AC flag would make misaligned accesses here fault.
-  __writeeflags(0x202);
-  mcontext_t& m = static_cast<ucontext_t*>(raw)->uc_mcontext;
-  const uint64_t selectors = static_cast<uint64_t>(m.gregs[REG_CSGSFS]);
-  if ((selectors & 0xFFFF) != kUserCs32) {
-    if (signal == SIGALRM) return;
-    ::signal(signal, SIG_DFL);  // a bug of the test program itself: let it crash
-    return;
-  }
-  OracleResult& result = *running_result;
-  CollectState(m, result.state);
-  result.timed_out = signal == SIGALRM;
-  result.vector = static_cast<uint32_t>(m.gregs[REG_TRAPNO]);
-  result.error_code = static_cast<uint32_t>(m.gregs[REG_ERR]);
-  result.cr2 = static_cast<uint32_t>(m.gregs[REG_CR2]);
-  constexpr uint64_t kSelectorMask = 0xFFFF, kSsShift = 48;
-  m.gregs[REG_CSGSFS] = static_cast<greg_t>((selectors & ~kSelectorMask & ~(kSelectorMask << kSsShift)) | kUserCs64 |
-                                            kUserSs << kSsShift);
-  m.gregs[REG_RIP] = reinterpret_cast<greg_t>(ring3_oracle_leave);
-  m.gregs[REG_RSP] = static_cast<greg_t>(running->host_rsp);
-  m.gregs[REG_EFL] = 0x202;
-}
-
-/// Handlers, signal stack and timer for the length of one run.
-class SignalScope {
+/// The process and the memory shared with it. One lives as long as the test program, unless it dies of a request.
+class OracleProcess {
  public:
-  SignalScope() {
-    static const auto stack = std::make_unique<uint8_t[]>(kSignalStackBytes);
-    const stack_t alternate{.ss_sp = stack.get(), .ss_flags = 0, .ss_size = kSignalStackBytes};
-    sigaltstack(&alternate, &old_stack_);
-    struct sigaction action {};
-    action.sa_sigaction = OnSignal;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &old_actions_[i]);
-    SetTimer(1);
-  }
-  ~SignalScope() {
-    SetTimer(0);
-    for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &old_actions_[i], nullptr);
-    sigaltstack(&old_stack_, nullptr);
-  }
-  SignalScope(const SignalScope&) = delete;
-  SignalScope& operator=(const SignalScope&) = delete;
+  OracleProcess();
+  ~OracleProcess();
+  OracleProcess(const OracleProcess&) = delete;
+  OracleProcess& operator=(const OracleProcess&) = delete;
+
+  OracleResult Run(const OracleState& initial);
 
  private:
-  static void SetTimer(int seconds) {
-    const itimerval timer{.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
-    setitimer(ITIMER_REAL, &timer, nullptr);
-  }
-  struct sigaction old_actions_[std::size(kSignals)];
-  stack_t old_stack_;
+  struct Placed {
+    uint32_t address;
+    size_t bytes;
+    bool writable;
+    bool operator==(const Placed&) const = default;
+  };
+  void Spawn();
+  void CheckAddressSpace() const;
+  void PlaceRegions(const OracleState& initial);
+  void PlaceLdt(const OracleState& initial);
+  void Exchange();
+  uint8_t* Pool() const { return shared_ + oracle::kPoolOffset; }
+  oracle::Control& Control() const { return *reinterpret_cast<oracle::Control*>(shared_); }
+
+  int memory_fd_, socket_ = -1;
+  uint8_t* shared_;
+  pid_t pid_ = -1;
+  std::vector<Placed> placed_;
+  std::vector<LdtEntry> ldt_;
 };
 
-/// One region, mapped while this lives.
-class MappedRegion {
- public:
-  explicit MappedRegion(const OracleRegion& region) : size_(region.bytes.size()) {
-    void* wanted = reinterpret_cast<void*>(uintptr_t{region.address});
-    memory_ = mmap(wanted, size_, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-                   -1, 0);
-    if (memory_ == MAP_FAILED) throw std::runtime_error("oracle: an address is taken in this process");
-    std::memcpy(memory_, region.bytes.data(), size_);
-    if (!region.writable) mprotect(memory_, size_, PROT_READ | PROT_EXEC);
-  }
-  MappedRegion(MappedRegion&& other) noexcept : memory_(other.memory_), size_(std::exchange(other.size_, 0)) {}
-  ~MappedRegion() {
-    if (size_) munmap(memory_, size_);
-  }
-  const void* Bytes() const { return memory_; }
+OracleProcess::OracleProcess() : memory_fd_(memfd_create("oracle", MFD_CLOEXEC)) {
+  if (memory_fd_ < 0 || ftruncate(memory_fd_, oracle::kSharedBytes) != 0) throw std::runtime_error("oracle: no memory");
+  void* shared = mmap(nullptr, oracle::kSharedBytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_, 0);
+  if (shared == MAP_FAILED) throw std::runtime_error("oracle: no memory");
+  shared_ = static_cast<uint8_t*>(shared);
+  Control().layout = Control().ldt_version = 1;
+  Spawn();
+}
 
- private:
-  void* memory_;
-  size_t size_;
-};
+OracleProcess::~OracleProcess() {
+  close(socket_);  // the process ends by itself
+  close(memory_fd_);
+  munmap(shared_, oracle::kSharedBytes);
+  if (pid_ > 0) waitpid(pid_, nullptr, 0);
+}
+
+void OracleProcess::Spawn() {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw std::runtime_error("oracle: no socket");
+  // Descriptors that are neither of the two targets, so that one move cannot overwrite the other.
+  const int memory = fcntl(memory_fd_, F_DUPFD_CLOEXEC, oracle::kSocketFd + 1);
+  const int socket = fcntl(sockets[1], F_DUPFD_CLOEXEC, oracle::kSocketFd + 1);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, memory, oracle::kMemoryFd);
+  posix_spawn_file_actions_adddup2(&actions, socket, oracle::kSocketFd);
+  char name[] = RING3_ORACLE_PROCESS;
+  char* const arguments[] = {name, nullptr};
+  const int error = posix_spawn(&pid_, name, &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(memory);
+  close(socket);
+  close(sockets[1]);
+  socket_ = sockets[0];
+  if (error != 0) throw std::runtime_error(std::string("oracle: cannot start ") + name + ": " + std::strerror(error));
+}
+
+/// Anything below 4 GiB that is not the test's would be seen by the code under test.
+void OracleProcess::CheckAddressSpace() const {
+  std::ifstream maps("/proc/" + std::to_string(pid_) + "/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const uint64_t address = std::stoull(line, nullptr, 16);
+    if (address >> 32) continue;
+    bool wanted = false;
+    for (const Placed& p : placed_) wanted |= address >= p.address && address < p.address + uint64_t{p.bytes};
+    if (!wanted) throw std::runtime_error("oracle: the process has memory of its own below 4 GiB: " + line);
+  }
+}
+
+void OracleProcess::PlaceRegions(const OracleState& initial) {
+  std::vector<Placed> placed;
+  for (const OracleRegion& r : initial.regions) placed.push_back({r.address, r.bytes.size(), r.writable});
+  oracle::Control& control = Control();
+  if (placed.size() > oracle::kMaxRegions) throw std::runtime_error("oracle: too many regions");
+  uint32_t offset = oracle::kPoolOffset;
+  for (size_t i = 0; i < placed.size(); ++i) {
+    const auto bytes = static_cast<uint32_t>(placed[i].bytes);
+    if (offset + bytes > oracle::kSharedBytes) throw std::runtime_error("oracle: regions too large");
+    control.regions[i] = {placed[i].address, bytes, offset, placed[i].writable};
+    std::memcpy(shared_ + offset, initial.regions[i].bytes.data(), bytes);
+    offset += bytes;
+  }
+  control.region_count = static_cast<uint32_t>(placed.size());
+  if (placed != placed_) ++control.layout;
+  placed_ = std::move(placed);
+}
+
+void OracleProcess::PlaceLdt(const OracleState& initial) {
+  if (initial.ldt == ldt_) return;
+  if (initial.ldt.size() > oracle::kMaxLdt) throw std::runtime_error("oracle: too many descriptors");
+  oracle::Control& control = Control();
+  for (uint32_t i = 0; i < initial.ldt.size(); ++i) {
+    const LdtEntry& e = initial.ldt[i];
+    // Bits of struct user_desc: seg_32bit, contents, read_exec_only, limit_in_pages, seg_not_present.
+    const uint32_t flags = e.big | static_cast<uint32_t>(e.kind) << 1 | e.read_only << 3 | e.pages << 4 |
+                           !e.present << 5;
+    control.ldt[i] = {i, e.base, e.limit, flags};
+  }
+  control.ldt_count = static_cast<uint32_t>(initial.ldt.size());
+  ++control.ldt_version;
+  ldt_ = initial.ldt;
+}
+
+void OracleProcess::Exchange() {
+  char byte = 0;
+  if (send(socket_, &byte, 1, MSG_NOSIGNAL) == 1) {
+    ssize_t got;
+    do {
+      got = recv(socket_, &byte, 1, 0);
+    } while (got < 0 && errno == EINTR);
+    if (got == 1) return;
+  }
+  waitpid(pid_, nullptr, 0);
+  pid_ = -1;
+  close(socket_);
+  Spawn();
+  placed_.clear();
+  ldt_.clear();
+  Control().layout += 2;
+  Control().ldt_version += 2;
+  throw std::runtime_error("oracle: the process that asks the processor died of this request");
+}
+
+OracleResult OracleProcess::Run(const OracleState& initial) {
+  oracle::Control& control = Control();
+  const uint32_t layout = control.layout;
+  PlaceRegions(initial);
+  PlaceLdt(initial);
+  std::memcpy(control.gpr, initial.gpr.data(), sizeof control.gpr);
+  std::memcpy(control.fxsave, initial.fxsave.data(), sizeof control.fxsave);
+  std::memcpy(control.selectors, initial.selectors.data(), sizeof control.selectors);
+  control.eip = initial.eip;
+  control.eflags = initial.eflags;
+  Exchange();
+  if (control.refused) {
+    placed_.clear();
+    ldt_.clear();
+    throw std::runtime_error(std::string("oracle: the host refuses: ") + std::strerror(static_cast<int>(control.refused)));
+  }
+  if (layout != control.layout) CheckAddressSpace();
+
+  OracleResult result;
+  OracleState& state = result.state;
+  std::memcpy(state.gpr.data(), control.gpr, sizeof control.gpr);
+  std::memcpy(state.fxsave.data(), control.fxsave, sizeof control.fxsave);
+  std::memcpy(state.selectors.data(), control.selectors, sizeof control.selectors);
+  state.eip = control.eip;
+  state.eflags = control.eflags;
+  state.ldt = initial.ldt;
+  result.vector = control.vector;
+  result.error_code = control.error_code;
+  result.cr2 = control.cr2;
+  result.timed_out = control.timed_out;
+  for (size_t i = 0; i < placed_.size(); ++i) {
+    const uint8_t* from = shared_ + control.regions[i].offset;
+    state.regions.push_back({placed_[i].address, {from, from + placed_[i].bytes}, placed_[i].writable});
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -130,29 +203,8 @@ OracleState::OracleState() {
 }
 
 OracleResult RunOracle(const OracleState& initial) {
-  std::vector<MappedRegion> mapped;
-  for (const OracleRegion& region : initial.regions) mapped.emplace_back(region);
-
-  OracleContext context{};
-  std::memcpy(context.gpr, initial.gpr.data(), sizeof context.gpr);
-  std::memcpy(context.fxsave, initial.fxsave.data(), sizeof context.fxsave);
-  context.eip = initial.eip;
-  context.eflags = initial.eflags;
-
-  OracleResult result;
-  result.state.regions = initial.regions;
-  running = &context;
-  running_result = &result;
-  {
-    SignalScope scope;
-    ring3_oracle_enter(&context);
-  }
-  running = nullptr;
-  running_result = nullptr;
-  for (size_t i = 0; i < mapped.size(); ++i) {
-    std::memcpy(result.state.regions[i].bytes.data(), mapped[i].Bytes(), result.state.regions[i].bytes.size());
-  }
-  return result;
+  static OracleProcess process;
+  return process.Run(initial);
 }
 
 }  // namespace ring3

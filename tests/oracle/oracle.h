@@ -1,5 +1,6 @@
-// The real processor as a test oracle: runs 32-bit code natively in compatibility mode, in this process, and reports
-// the state at the first fault, trap or breakpoint.
+// The real processor as a test oracle: runs 32-bit and 16-bit code natively in compatibility mode, in a process whose
+// address space below 4 GiB holds nothing but what the test asks for, and reports the state at the first fault, trap or
+// breakpoint.
 #pragma once
 
 #include <array>
@@ -16,13 +17,34 @@ struct OracleRegion {
   bool writable = true;
 };
 
-/// Segments are flat: CS, SS, DS, ES with base 0 and limit 4 GiB at CPL 3; FS and GS must not be used or loaded.
+/// A segment that a local descriptor table describes; privilege level 3, accessed (SDM 3A 3.4.5).
+struct LdtEntry {
+  enum class Kind : uint8_t { kData, kExpandDown, kCode, kConformingCode };
+
+  Kind kind = Kind::kData;
+  bool big = true;         // D/B
+  bool read_only = false;  // of data; of code: execute-only
+  bool pages = false;      // G: the limit counts pages
+  bool present = true;
+  uint32_t base = 0;
+  uint32_t limit = 0;  // 20 bits, as in the descriptor
+  bool operator==(const LdtEntry&) const = default;
+};
+
+/// The selector of an entry of the LDT at privilege level 3.
+constexpr uint16_t LdtSelector(unsigned index) { return static_cast<uint16_t>(index << 3 | 7); }
+
+/// ES, CS, SS, DS, FS, GS: flat 32-bit segments of the host, FS and GS null.
+inline constexpr std::array<uint16_t, 6> kHostSelectors = {0x2B, 0x23, 0x2B, 0x2B, 0, 0};
+
 struct OracleState {
   std::array<uint32_t, 8> gpr{};  // SDM encoding order
   uint32_t eip = 0;
   uint32_t eflags = 0x202;                      // IF cannot be cleared; TF gives one instruction at a time
   alignas(64) std::array<uint8_t, 512> fxsave;  // FXSAVE image; initially as after FNINIT with default MXCSR
   std::vector<OracleRegion> regions;
+  std::vector<LdtEntry> ldt;
+  std::array<uint16_t, 6> selectors = kHostSelectors;  // must be loadable
 
   OracleState();
 };
@@ -33,12 +55,12 @@ struct OracleResult {
   uint32_t vector = 0;  // exception that ended the run: 3 for INT3 (EIP is after it), 1 for a single step
   uint32_t error_code = 0;
   uint32_t cr2 = 0;
-  bool timed_out = false;  // no exception within a second
+  bool timed_out = false;  // no exception within a second of processor time
 };
 
 /// Runs from state.eip until something traps. Code usually ends in INT3 (0xCC). Not reentrant, one thread at a time;
 /// INT 80h and SYSENTER would reach the host's kernel and must not be run.
-/// Throws std::runtime_error where a region cannot be mapped.
+/// Throws std::runtime_error where a region cannot be mapped or a segment is refused.
 OracleResult RunOracle(const OracleState& initial);
 
 }  // namespace ring3

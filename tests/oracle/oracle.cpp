@@ -128,8 +128,8 @@ void OracleProcess::PlaceLdt(const OracleState& initial) {
   for (uint32_t i = 0; i < initial.ldt.size(); ++i) {
     const LdtEntry& e = initial.ldt[i];
     // Bits of struct user_desc: seg_32bit, contents, read_exec_only, limit_in_pages, seg_not_present.
-    const uint32_t flags = e.big | static_cast<uint32_t>(e.kind) << 1 | e.read_only << 3 | e.pages << 4 |
-                           !e.present << 5;
+    const uint32_t flags =
+        e.big | static_cast<uint32_t>(e.kind) << 1 | e.read_only << 3 | e.pages << 4 | !e.present << 5;
     control.ldt[i] = {i, e.base, e.limit, flags};
   }
   control.ldt_count = static_cast<uint32_t>(initial.ldt.size());
@@ -164,6 +164,7 @@ OracleResult OracleProcess::Run(const OracleState& initial) {
   PlaceLdt(initial);
   std::memcpy(control.gpr, initial.gpr.data(), sizeof control.gpr);
   std::memcpy(control.fxsave, initial.fxsave.data(), sizeof control.fxsave);
+  std::memcpy(control.ymm_high, initial.ymm_high.data(), sizeof control.ymm_high);
   std::memcpy(control.selectors, initial.selectors.data(), sizeof control.selectors);
   control.eip = initial.eip;
   control.eflags = initial.eflags;
@@ -171,7 +172,8 @@ OracleResult OracleProcess::Run(const OracleState& initial) {
   if (control.refused) {
     placed_.clear();
     ldt_.clear();
-    throw std::runtime_error(std::string("oracle: the host refuses: ") + std::strerror(static_cast<int>(control.refused)));
+    throw std::runtime_error(std::string("oracle: the host refuses: ") +
+                             std::strerror(static_cast<int>(control.refused)));
   }
   if (layout != control.layout) CheckAddressSpace();
 
@@ -179,6 +181,7 @@ OracleResult OracleProcess::Run(const OracleState& initial) {
   OracleState& state = result.state;
   std::memcpy(state.gpr.data(), control.gpr, sizeof control.gpr);
   std::memcpy(state.fxsave.data(), control.fxsave, sizeof control.fxsave);
+  std::memcpy(state.ymm_high.data(), control.ymm_high, sizeof control.ymm_high);
   std::memcpy(state.selectors.data(), control.selectors, sizeof control.selectors);
   state.eip = control.eip;
   state.eflags = control.eflags;

@@ -42,6 +42,7 @@ struct OracleState {
   uint32_t eip = 0;
   uint32_t eflags = 0x202;                      // IF cannot be cleared; TF gives one instruction at a time
   alignas(64) std::array<uint8_t, 512> fxsave;  // FXSAVE image; initially as after FNINIT with default MXCSR
+  std::array<uint8_t, 128> ymm_high{};          // upper halves of YMM0-YMM7, where the processor has AVX
   std::vector<OracleRegion> regions;
   std::vector<LdtEntry> ldt;
   std::array<uint16_t, 6> selectors = kHostSelectors;  // must be loadable

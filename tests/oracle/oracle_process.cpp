@@ -1,6 +1,6 @@
-// The process that asks the processor. All its work is done in a signal handler: what interrupted the 32-bit code is the
-// answer to one request, and the return from the handler, with the frame rewritten, starts the next. Returning through
-// the kernel also sets 16-bit stack segments up right, which IRET alone does not (the upper half of ESP).
+// The process that asks the processor. All its work is done in a signal handler: what interrupted the 32-bit code is
+// the answer to one request, and the return from the handler, with the frame rewritten, starts the next. Returning
+// through the kernel also sets 16-bit stack segments up right, which IRET alone does not (the upper half of ESP).
 //
 // The handler runs with whatever FS was loaded by the code under test, so it uses neither thread-local storage nor
 // functions of the C library that could.
@@ -80,6 +80,22 @@ void SetLdt() {
   ldt_count = control->ldt_count;
 }
 
+/// The FPU area of a signal frame goes on as an XSAVE area where bytes that FXSAVE leaves to software say so.
+struct FrameArea {
+  static constexpr uint32_t kMagic = 0x4650'5853;
+  static constexpr uint64_t kX87AndSse = 3, kAvx = 4;
+
+  uint8_t fxsave[kFxsaveBytes];
+  uint32_t magic, size;
+  uint64_t features;
+  uint8_t reserved[32];
+  uint64_t in_use;
+  uint8_t header[56];
+  uint8_t ymm_high[sizeof control->ymm_high];
+
+  bool HasAvx() const { return magic == kMagic && (features & kAvx); }
+};
+
 constexpr int kOrder[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI};
 
 void Answer(int signal, const mcontext_t& m) {
@@ -92,7 +108,11 @@ void Answer(int signal, const mcontext_t& m) {
   asm volatile("mov %%ds, %0" : "=m"(control->selectors[kDs]));
   asm volatile("mov %%fs, %0" : "=m"(control->selectors[kFs]));
   asm volatile("mov %%gs, %0" : "=m"(control->selectors[kGs]));
-  Copy(control->fxsave, m.fpregs, sizeof control->fxsave);
+  const auto& area = *reinterpret_cast<const FrameArea*>(m.fpregs);
+  Copy(control->fxsave, area.fxsave, sizeof area.fxsave);
+  static constexpr uint8_t kZero[sizeof area.ymm_high] = {};
+  const bool high = area.HasAvx() && (area.in_use & FrameArea::kAvx);
+  Copy(control->ymm_high, high ? area.ymm_high : kZero, sizeof area.ymm_high);
   control->timed_out = signal == SIGVTALRM;
   control->vector = static_cast<uint32_t>(m.gregs[REG_TRAPNO]);
   control->error_code = static_cast<uint32_t>(m.gregs[REG_ERR]);
@@ -122,14 +142,17 @@ bool SetUp() {
 }
 
 void Start(mcontext_t& m) {
-  constexpr unsigned kXstateBv = 512;
   for (unsigned i = 0; i < 8; ++i) m.gregs[kOrder[i]] = control->gpr[i];
   m.gregs[REG_RIP] = control->eip;
   m.gregs[REG_EFL] = control->eflags;
   m.gregs[REG_CSGSFS] = static_cast<greg_t>(control->selectors[kCs] | uint64_t{control->selectors[kSs]} << 48);
-  auto* image = reinterpret_cast<uint8_t*>(m.fpregs);
-  Copy(image, control->fxsave, kFxsaveBytes);
-  image[kXstateBv] = 3;  // x87 and SSE from the image, the rest as after reset
+  auto& area = *reinterpret_cast<FrameArea*>(m.fpregs);
+  Copy(area.fxsave, control->fxsave, sizeof area.fxsave);
+  if (area.magic == FrameArea::kMagic) area.in_use = FrameArea::kX87AndSse;  // the rest as after reset
+  if (area.HasAvx()) {
+    area.in_use |= FrameArea::kAvx;
+    Copy(area.ymm_high, control->ymm_high, sizeof area.ymm_high);
+  }
   SetTimer(1);
   asm volatile("mov %0, %%es" : : "m"(control->selectors[kEs]));
   asm volatile("mov %0, %%ds" : : "m"(control->selectors[kDs]));

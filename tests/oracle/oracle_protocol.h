@@ -33,6 +33,7 @@ struct Control {
   uint32_t gpr[8], eip, eflags;
   uint16_t selectors[6];  // ES, CS, SS, DS, FS, GS
   alignas(16) uint8_t fxsave[512];
+  uint8_t ymm_high[128];
 
   // The answer.
   uint32_t vector, error_code, cr2;

@@ -73,4 +73,41 @@ TEST_CASE("the FPU starts from the image given and its state comes back") {
   CHECK(result.state.fxsave[32 + 9] == 0x3F);  // 1.0
 }
 
+TEST_CASE("upper halves of YMM registers start as given and come back") {
+  if (!__builtin_cpu_supports("avx")) return;
+  OracleState initial = With({0xC5, 0xFC, 0x28, 0xC1});  // vmovaps ymm0, ymm1
+  initial.ymm_high[16] = 0x5A;
+  initial.ymm_high[127] = 0xA5;
+  const OracleResult result = RunOracle(initial);
+  CHECK(result.state.ymm_high[0] == 0x5A);
+  CHECK(result.state.ymm_high[16] == 0x5A);
+  CHECK(result.state.ymm_high[127] == 0xA5);
+}
+
+TEST_CASE("16-bit code runs in segments of the LDT") {
+  OracleState state = With({0x50, 0xA1, 0x10, 0x00, 0x26, 0xA2, 0xFF, 0x01, 0xCC});
+  // push ax; mov ax, [10h]; mov es:[1FFh], al; int3
+  constexpr uint32_t kLimit = 0xFFF;
+  state.ldt = {{.kind = LdtEntry::Kind::kCode, .big = false, .base = kCode, .limit = kLimit},
+               {.big = false, .base = kData, .limit = kLimit},
+               {.kind = LdtEntry::Kind::kExpandDown, .big = false, .base = kData, .limit = 0x1FE}};
+  state.selectors = {LdtSelector(2), LdtSelector(0), LdtSelector(1), LdtSelector(1), LdtSelector(1), 0};
+  state.regions[1].bytes[0x10] = 0x34;
+  state.eip = 0;
+  state.gpr[0] = 0xABCD'1234;
+  state.gpr[4] = 0x5A5A'0100;  // the upper half must survive
+  OracleResult result = RunOracle(state);
+  CHECK(result.vector == 3);
+  CHECK(result.state.eip == 9);
+  CHECK(result.state.gpr[0] == 0xABCD'0034);
+  CHECK(result.state.gpr[4] == 0x5A5A'00FE);
+  CHECK(result.state.regions[1].bytes[0xFF] == 0x12);
+  CHECK(result.state.regions[1].bytes[0x1FF] == 0x34);
+  CHECK(result.state.selectors == state.selectors);
+  state.ldt[2].limit = 0x1FF;  // of an expand-down segment: the last offset that is not in it
+  result = RunOracle(state);
+  CHECK(result.vector == 13);
+  CHECK(result.state.eip == 4);
+}
+
 TEST_CASE("endless code is stopped") { CHECK(RunOracle(With({0xEB, 0xFE})).timed_out); }

@@ -42,10 +42,11 @@ EngineStop BtEngine::Run() {
       Deliver({Vector::kDebug, std::nullopt});
       continue;
     }
-    if (state.halted) return EngineStop::kHalted;
-    if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !state.interrupt_shadow) {
+    const bool held_off = state.interrupt_shadow && !state.halted;
+    if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !held_off) {
       return EngineStop::kInterruptible;
     }
+    if (state.halted) return EngineStop::kHalted;
     const BlockMode mode = BlockMode::Of(state);
     if (!mode.Translatable() || state.interrupt_shadow) {
       if (!mode.Translatable()) ++stats_.untranslatable_steps;

@@ -5,18 +5,12 @@
 #include <cstdint>
 #include <optional>
 
+#include "monitor/engine.h"
 #include "monitor/exit_trace.h"
 #include "monitor/host_signals.h"
 #include "translator/translator.h"
 
 namespace ring3 {
-
-/// Why an engine came back.
-enum class EngineStop : uint8_t {
-  kAttention,      // kicked: timers, input or a request to stop
-  kHalted,         // HLT, nothing deliverable
-  kInterruptible,  // an interrupt waits and may be delivered now
-};
 
 struct EngineStats {
   std::array<uint64_t, static_cast<unsigned>(ExitReason::kCount)> exits{};

@@ -38,12 +38,10 @@ void PrintRegisters(FILE* out, const CpuState& s) {
 }
 
 /// Guest code at EIP, read without side effects.
-void PrintGuestCode(FILE* out, Vcpu& vcpu) {
-  const CpuState& s = vcpu.cpu.state;
-  PhysicalMemory& memory = vcpu.cpu.memory.Physical();
+void PrintGuestCode(FILE* out, const CpuState& s, PhysicalMemory& memory, bool a20_enabled) {
   uint32_t at = s.Segment(Seg::kCs).base + s.eip;
   for (unsigned i = 0; i < 6; ++i) {
-    WalkResult walk = Peek(memory, PagingState::From(s, vcpu.cpu.a20_enabled), GuestLinear(at));
+    WalkResult walk = Peek(memory, PagingState::From(s, a20_enabled), GuestLinear(at));
     if (!walk.ok) {
       fmt::print(out, "  {:08x}  not mapped\n", at);
       return;
@@ -140,11 +138,15 @@ void ReportAll(const char* title, void* context) {
 
 void SetCrashTrace(const ExitTrace* trace) { g_trace = trace; }
 
-void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator& translator, const ExitTrace& trace) {
+void PrintGuestState(FILE* out, const char* title, const CpuState& state, PhysicalMemory& physical, bool a20_enabled) {
   fmt::print(out, "\nring3: {}\n", title);
-  PrintRegisters(out, vcpu.cpu.state);
+  PrintRegisters(out, state);
   fmt::print(out, "guest code:\n");
-  PrintGuestCode(out, vcpu);
+  PrintGuestCode(out, state, physical, a20_enabled);
+}
+
+void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator& translator, const ExitTrace& trace) {
+  PrintGuestState(out, title, vcpu.cpu.state, vcpu.cpu.memory.Physical(), vcpu.cpu.a20_enabled);
   const BlockId last = translator.Cache().FindByHost(vcpu.run.target);
   if (last != kNone) {
     fmt::print(out, "block entered last:\n");

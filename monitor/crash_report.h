@@ -9,6 +9,8 @@
 
 namespace ring3 {
 
+/// The guest's registers and the code at its EIP.
+void PrintGuestState(FILE* out, const char* title, const CpuState& state, PhysicalMemory& physical, bool a20_enabled);
 /// The guest's registers, the code at its EIP (guest and, where translated, host), and the last exits.
 void PrintGuestReport(FILE* out, const char* title, Vcpu& vcpu, const Translator& translator, const ExitTrace& trace);
 

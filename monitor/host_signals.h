@@ -5,14 +5,12 @@
 #include <csignal>
 #include <cstdint>
 
+#include "monitor/engine.h"
 #include "shadowmmu/shadow_mmu.h"
 #include "translator/translator.h"
 #include "translator/vcpu.h"
 
 namespace ring3 {
-
-/// Signal that asks the vCPU thread for attention; Kick() and interval timers send it.
-inline constexpr int kKickSignal = SIGUSR1;
 
 struct SignalStats {
   uint64_t faults = 0, kicks_in_translated_code = 0, stepped_kicks = 0;

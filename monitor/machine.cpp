@@ -12,9 +12,10 @@
 #include <system_error>
 
 #include "monitor/boot/loader.h"
-#include "monitor/crash_report.h"
 #include "monitor/demo/demo_image.h"
-#include "monitor/statistics.h"
+#include "monitor/kvm/kvm_engine.h"
+#include "monitor/report_file.h"
+#include "monitor/translating_engine.h"
 
 namespace ring3 {
 namespace {
@@ -23,18 +24,6 @@ namespace {
 constexpr size_t kMostQueuedInput = 4096;
 
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
-
-FILE* OpenReport(const std::string& path) {
-  if (path.empty()) return nullptr;
-  if (path == "-") return stderr;
-  FILE* file = std::fopen(path.c_str(), "w");
-  if (!file) throw UsageError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
-  return file;
-}
-
-void CloseReport(FILE* file) {
-  if (file && file != stderr) std::fclose(file);
-}
 
 int OpenSerial(const std::string& serial) {
   if (serial == "none") return -1;
@@ -45,16 +34,13 @@ int OpenSerial(const std::string& serial) {
   return fd;
 }
 
-TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
-  return {.cache_bytes = options.cache_bytes,
-          .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
-          .link_blocks = options.link_blocks,
-          .count_executions = !options.stats_file.empty(),
-          .dump = dump};
-}
-
 const CpuModel& ModelOf(const Options& options) {
   return options.cpu_model.empty() ? CpuModels().front() : FindCpuModel(options.cpu_model);
+}
+
+std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physical, PortBus& ports) {
+  if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, ModelOf(options));
+  return std::make_unique<TranslatingEngine>(physical, ports, ModelOf(options), options);
 }
 
 }  // namespace
@@ -62,20 +48,10 @@ const CpuModel& ModelOf(const Options& options) {
 Machine::Machine(const Options& options)
     : options_(options),
       serial_fd_(OpenSerial(options.serial)),
-      dump_(OpenReport(options.dump_file)),
       stats_(OpenReport(options.stats_file)),
       physical_(options.memory_bytes),
-      mmu_(physical_),
-      linear_(physical_),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
-      vcpu_{.run = {},
-            .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = board_.Ports()}},
-      translator_(physical_, mmu_, MakeTranslatorOptions(options, dump_)),
-      trace_(options.trace_exits_file),
-      engine_(vcpu_, mmu_, translator_, trace_),
-      signals_(vcpu_, mmu_, translator_, ReportCrash) {
-  ready_ = true;
-  SetCrashTrace(&trace_);
+      engine_(MakeEngine(options, physical_, board_.Ports())) {
   LoadKernel();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -88,9 +64,7 @@ Machine::Machine(const Options& options)
 
 Machine::~Machine() {
   timer_delete(host_timer_);
-  SetCrashTrace(nullptr);
   input_.reset();
-  CloseReport(dump_);
   CloseReport(stats_);
   if (serial_fd_ > STDERR_FILENO) close(serial_fd_);
   if (demo_fd_ >= 0) close(demo_fd_);
@@ -119,21 +93,19 @@ void Machine::WriteSerial(std::span<const uint8_t> bytes) {
 BoardEvents Machine::MakeBoardEvents() {
   BoardEvents events;
   events.a20 = [this](bool enabled) {
-    if (!ready_ || vcpu_.cpu.a20_enabled == enabled) return;
-    vcpu_.cpu.a20_enabled = enabled;
-    vcpu_.cpu.PagingChanged();
+    if (engine_) engine_->SetA20(enabled);
   };
-  events.reset = [this] { request_ = Request::kReset, Kick(); };
+  events.reset = [this] { request_ = Request::kReset, engine_->Kick(); };
   events.power_off = [this] { Stop(exit_code::kSuccess); };
   events.debug_exit = [this](int code) { Stop(code); };
   events.interrupt_changed = [this] {
-    if (ready_) engine_.SetInterruptWaiting(board_.Pics().HasInterrupt());
+    if (engine_) engine_->SetInterruptWaiting(board_.Pics().HasInterrupt());
   };
   return events;
 }
 
 void Machine::LoadKernel() {
-  CpuState& state = vcpu_.cpu.state;
+  CpuState state;
   state.Reset();
   BootOptions boot{.kernel = options_.kernel, .initrd = options_.initrd, .command_line = options_.append};
   if (options_.command == Command::kDemo) {
@@ -145,8 +117,7 @@ void Machine::LoadKernel() {
     boot.kernel = fmt::format("/proc/self/fd/{}", demo_fd_);
   }
   LoadGuest(boot, physical_, state);
-  vcpu_.cpu.PagingChanged();
-  vcpu_.cpu.DebugRegistersChanged();
+  engine_->SetState(state);
 }
 
 void Machine::ResetMachine() {
@@ -164,7 +135,7 @@ void Machine::Stop(int code) {
   if (request_ == Request::kStop) return;  // the first reason counts
   request_ = Request::kStop;
   exit_code_ = code;
-  Kick();
+  engine_->Kick();
 }
 
 int Machine::Run() {
@@ -176,11 +147,11 @@ int Machine::Run() {
         STDIN_FILENO, ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); }});
     board_.Serial().OnReceiveReady([this] {
       FeedSerial();
-      if (serial_queue_.empty()) Kick();  // the reader may hold more
+      if (serial_queue_.empty()) engine_->Kick();  // the reader may hold more
     });
   }
-  engine_.OnStep([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
-  engine_.SetFpuErrorLine([](void* board) { static_cast<Board*>(board)->FpuError().Assert(); }, &board_);
+  engine_->OnDeviceAccess([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
+  engine_->OnFpuError([](void* board) { static_cast<Board*>(board)->FpuError().Assert(); }, &board_);
   if (options_.max_seconds > 0) {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
     time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
@@ -188,28 +159,30 @@ int Machine::Run() {
   try {
     RunLoop();
   } catch (const TripleFault&) {
-    board_.FlushOutput();
-    RawTerminal::Restore();
-    PrintGuestReport(stderr, "triple fault: the guest's processor shut down", vcpu_, translator_, trace_);
-    exit_code_ = exit_code::kInternal;
+    ReportEnd("triple fault: the guest's processor shut down");
+  } catch (const EngineFailure& failure) {
+    ReportEnd(failure.what());
   }
   board_.FlushOutput();
   return exit_code_;
 }
 
+void Machine::ReportEnd(const char* title) {
+  board_.FlushOutput();
+  RawTerminal::Restore();
+  engine_->Report(stderr, title);
+  exit_code_ = exit_code::kInternal;
+}
+
 void Machine::RunLoop() {
   HandleAttention();
   while (request_ != Request::kStop) {
-    switch (engine_.Run()) {
+    switch (engine_->Run()) {
       case EngineStop::kInterruptible:
-        DeliverInterrupt();
+        engine_->DeliverInterrupt(board_.Pics().Acknowledge());
         break;
       case EngineStop::kHalted:
-        if (board_.Pics().HasInterrupt() && (vcpu_.cpu.state.eflags & eflags::kIf)) {
-          DeliverInterrupt();
-        } else {
-          Sleep();
-        }
+        Sleep();
         break;
       case EngineStop::kAttention:
         HandleAttention();
@@ -218,10 +191,8 @@ void Machine::RunLoop() {
   }
 }
 
-void Machine::DeliverInterrupt() { engine_.DeliverInterrupt(board_.Pics().Acknowledge()); }
-
 void Machine::HandleAttention() {
-  vcpu_.run.kick = 0;
+  engine_->ClearKick();
   if (input_) {
     ConsoleInput::Batch batch = input_->Take(serial_queue_.size() < kMostQueuedInput);
     serial_queue_.insert(serial_queue_.end(), batch.bytes.begin(), batch.bytes.end());
@@ -232,7 +203,7 @@ void Machine::HandleAttention() {
   board_.RunTimers();
   if (const uint64_t now = clock_.NowNs(); now - relaxed_ns_ > kRelaxPeriodNs) {
     relaxed_ns_ = now;
-    translator_.Relax();
+    engine_->Relax();
   }
   if (request_ == Request::kReset) ResetMachine();
   ArmTimer();
@@ -260,7 +231,7 @@ void Machine::ArmTimer() {
 
 /// A port access may have moved the next deadline.
 void Machine::NoticeDeadline() {
-  if (board_.NextDeadline() != armed_deadline_) Kick();
+  if (board_.NextDeadline() != armed_deadline_) engine_->Kick();
 }
 
 /// HLT: waits for the next timer or input.
@@ -271,7 +242,7 @@ void Machine::Sleep() {
   sigemptyset(&kick);
   sigaddset(&kick, kKickSignal);
   pthread_sigmask(SIG_BLOCK, &kick, &before);
-  if (!vcpu_.run.kick) ppoll(nullptr, 0, nullptr, &before);
+  if (!engine_->Kicked()) ppoll(nullptr, 0, nullptr, &before);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   HandleAttention();
 }
@@ -279,8 +250,7 @@ void Machine::Sleep() {
 void Machine::WriteStats() {
   if (!stats_) return;
   const double seconds = static_cast<double>(HostClock().NowNs() - start_ns_) / 1e9;
-  WriteStatistics(stats_, {seconds, translator_.Stats(), engine_.Stats(), signals_.Stats(), mmu_.Stats(),
-                           translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
+  engine_->WriteStats(stats_, seconds);
 }
 
 }  // namespace ring3

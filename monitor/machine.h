@@ -8,11 +8,10 @@
 #include <optional>
 
 #include "devices/board.h"
-#include "monitor/bt_engine.h"
-#include "monitor/exit_trace.h"
-#include "monitor/host_signals.h"
+#include "monitor/engine.h"
 #include "monitor/options.h"
 #include "monitor/terminal.h"
+#include "shadowmmu/physical_memory.h"
 
 namespace ring3 {
 
@@ -36,31 +35,22 @@ class Machine {
   void ResetMachine();
   void RunLoop();
   void HandleAttention();
-  void DeliverInterrupt();
   void FeedSerial();
   void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
   void ArmTimer();
   void NoticeDeadline();
   void Stop(int code);
-  void Kick() { vcpu_.run.kick = 1; }
+  void ReportEnd(const char* title);
 
   Options options_;
-  bool ready_ = false;  // constructed: the board's events may reach the rest
   HostClock clock_;
   int serial_fd_ = -1;
   int demo_fd_ = -1;
-  FILE* dump_ = nullptr;
   FILE* stats_ = nullptr;
   PhysicalMemory physical_;
-  ShadowMmu mmu_;
-  LinearMemory linear_;
   Board board_;
-  Vcpu vcpu_;
-  Translator translator_;
-  ExitTrace trace_;
-  BtEngine engine_;
-  HostSignals signals_;
+  std::unique_ptr<Engine> engine_;
   std::unique_ptr<RawTerminal> terminal_;
   std::unique_ptr<ConsoleInput> input_;
   std::deque<uint8_t> serial_queue_;

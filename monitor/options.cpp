@@ -95,6 +95,7 @@ struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices;
   bool nographic = false;
+  std::string engine = "bt";
   std::string machine, display;
 };
 
@@ -102,6 +103,8 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-m,--memory", raw.memory, "guest RAM: 64M, 1G (a plain number means MiB)");
   app.add_option("--serial", options.serial, "where COM1 goes: stdio, file:F or none")->capture_default_str();
   app.add_option("--cpu", options.cpu_model, "CPU that CPUID shows: " + ModelNames());
+  app.add_option("--engine", raw.engine, "what runs the guest: bt (binary translation) or kvm (/dev/kvm)")
+      ->capture_default_str();
   app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
   app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
   app.add_option("--dump", options.dump_file,
@@ -119,9 +122,24 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-M,--machine", raw.machine, "only 'pc'")->group("");
 }
 
+void CheckEngine(Options& options, const RawOptions& raw) {
+  if (raw.engine != "bt" && raw.engine != "kvm")
+    throw UsageError(fmt::format("--engine {}: say bt or kvm", raw.engine));
+  if (raw.engine == "bt") return;
+  options.engine = EngineKind::kKvm;
+  const Options unset;
+  if (!options.dump_file.empty() || !options.trace_exits_file.empty() || options.single_instruction_blocks ||
+      !options.link_blocks || options.cache_bytes != unset.cache_bytes) {
+    throw UsageError(
+        "--dump, --trace-exits, --one-instruction-blocks, --no-link and --tc-size are about translated code: "
+        "--engine kvm has none");
+  }
+}
+
 void Check(Options& options, const RawOptions& raw) {
   options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
+  CheckEngine(options, raw);
   for (const std::string& device : raw.devices) ParseDevice(device, options);
   if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
       !(options.serial.starts_with("file:") && options.serial.size() > 5)) {

@@ -8,6 +8,9 @@
 
 namespace ring3 {
 
+/// What executes guest instructions.
+enum class EngineKind : uint8_t { kBinaryTranslation, kKvm };
+
 enum class Command : uint8_t { kRun, kDemo };
 
 /// Exit codes of the program.
@@ -23,6 +26,7 @@ struct Options {
   std::string kernel, initrd, append;
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
+  EngineKind engine = EngineKind::kBinaryTranslation;
   std::string cpu_model;         // empty: the default
   bool no_reboot = false;
   std::string stats_file, trace_exits_file, dump_file;  // empty: off

@@ -4,9 +4,10 @@ find_package(nlohmann_json REQUIRED)
 pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
 
 add_library(ring3_machine STATIC bt_engine.cpp crash_report.cpp exit_trace.cpp host_check.cpp host_signals.cpp machine.cpp
-                                 options.cpp statistics.cpp terminal.cpp)
+                                 options.cpp report_file.cpp statistics.cpp terminal.cpp translating_engine.cpp
+                                 kvm/kvm_engine.cpp)
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")
-target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices
+target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices ring3_kvm
                                            fmt::fmt Threads::Threads
                                     PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::LIBUNWIND)
 

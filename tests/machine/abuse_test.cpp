@@ -32,7 +32,7 @@ TEST_CASE("abuse: triple faults are reported", "[abuse]") {
   CheckTripleFaultReport("unmapped", "eip=c0de0000");
   CheckTripleFaultReport("unmapped", "c0de0000  not mapped");
   CheckTripleFaultReport("stack", "cr2=3ffffffc");
-  CheckTripleFaultReport("triple", "  int3");
+  CheckTripleFaultReport("triple", "  ud2");
 }
 
 TEST_CASE("abuse: a guest that spins is ended by --max-seconds", "[abuse]") {

@@ -62,7 +62,7 @@ void OverflowStack() {
   asm volatile("movl %0, %%esp\n 1: call 1b" ::"r"(kStackTop));
 }
 
-void TripleFault() { asm volatile("int3"); }
+void TripleFault() { asm volatile("ud2"); }
 
 void Spin() {
   for (;;) asm volatile("cli");

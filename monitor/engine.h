@@ -1,0 +1,64 @@
+// What executes guest instructions. The machine around it, the devices and the loading of guests are the same for each.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <stdexcept>
+
+#include "monitor/cpu/cpu_state.h"
+
+namespace ring3 {
+
+/// Signal that asks the vCPU thread for attention: timers and other threads send it, and the engine takes it as Kick().
+inline constexpr int kKickSignal = SIGUSR1;
+
+/// Why an engine came back.
+enum class EngineStop : uint8_t {
+  kAttention,      // kicked: timers, input or a request to stop
+  kHalted,         // HLT, nothing deliverable
+  kInterruptible,  // an interrupt waits and may be delivered now
+};
+
+/// The engine cannot go on with this guest, through no fault of the guest's.
+struct EngineFailure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// An engine is wired to guest-physical memory and a port bus when it is made. Its functions are for the vCPU thread.
+class Engine {
+ public:
+  using Hook = void (*)(void* context);
+
+  virtual ~Engine() = default;
+
+  /// Goes on from here: the guest's state after RESET or loading.
+  virtual void SetState(const CpuState& state) = 0;
+  /// Runs the guest. Throws TripleFault and EngineFailure.
+  virtual EngineStop Run() = 0;
+
+  /// Set while an interrupt controller asserts INTR.
+  virtual void SetInterruptWaiting(bool waiting) = 0;
+  /// After Run() gave kInterruptible. Ends HLT.
+  virtual void DeliverInterrupt(uint8_t vector) = 0;
+
+  /// Run() gives kAttention as soon as possible, until ClearKick().
+  virtual void Kick() = 0;
+  virtual void ClearKick() = 0;
+  virtual bool Kicked() const = 0;
+
+  virtual void SetA20(bool enabled) = 0;
+  /// Called when the x87 error line is asserted (CR0.NE clear).
+  virtual void OnFpuError(Hook hook, void* context) = 0;
+  /// Called after the guest may have accessed a device.
+  virtual void OnDeviceAccess(Hook hook, void* context) = 0;
+  /// Called some times a second.
+  virtual void Relax() {}
+
+  /// The guest's registers, the code at its EIP, and what the engine knows besides.
+  virtual void Report(FILE* out, const char* title) = 0;
+  /// Counters of the run as JSON.
+  virtual void WriteStats(FILE* out, double seconds) = 0;
+};
+
+}  // namespace ring3

@@ -1,0 +1,60 @@
+#include "monitor/translating_engine.h"
+
+#include "monitor/crash_report.h"
+#include "monitor/report_file.h"
+#include "monitor/statistics.h"
+
+namespace ring3 {
+namespace {
+
+TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
+  return {.cache_bytes = options.cache_bytes,
+          .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
+          .link_blocks = options.link_blocks,
+          .count_executions = !options.stats_file.empty(),
+          .dump = dump};
+}
+
+}  // namespace
+
+TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model,
+                                     const Options& options)
+    : dump_(OpenReport(options.dump_file)),
+      mmu_(physical),
+      linear_(physical),
+      vcpu_{.run = {}, .cpu = {.state = {}, .model = model, .memory = linear_, .mmu = mmu_, .ports = ports}},
+      translator_(physical, mmu_, MakeTranslatorOptions(options, dump_)),
+      trace_(options.trace_exits_file),
+      loop_(vcpu_, mmu_, translator_, trace_),
+      signals_(vcpu_, mmu_, translator_, ReportCrash) {
+  SetCrashTrace(&trace_);
+}
+
+TranslatingEngine::~TranslatingEngine() {
+  SetCrashTrace(nullptr);
+  CloseReport(dump_);
+}
+
+void TranslatingEngine::SetState(const CpuState& state) {
+  loop_.StoreFpu();  // nothing of the old state stays in the host's registers
+  vcpu_.cpu.state = state;
+  vcpu_.cpu.PagingChanged();
+  vcpu_.cpu.DebugRegistersChanged();
+}
+
+void TranslatingEngine::SetA20(bool enabled) {
+  if (vcpu_.cpu.a20_enabled == enabled) return;
+  vcpu_.cpu.a20_enabled = enabled;
+  vcpu_.cpu.PagingChanged();
+}
+
+void TranslatingEngine::Report(FILE* out, const char* title) {
+  PrintGuestReport(out, title, vcpu_, translator_, trace_);
+}
+
+void TranslatingEngine::WriteStats(FILE* out, double seconds) {
+  WriteStatistics(out, {seconds, translator_.Stats(), loop_.Stats(), signals_.Stats(), mmu_.Stats(),
+                        translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
+}
+
+}  // namespace ring3

@@ -1,0 +1,43 @@
+// The engine that translates: the loop (bt_engine) with the windows, the translator and the signals it needs.
+#pragma once
+
+#include "monitor/bt_engine.h"
+#include "monitor/engine.h"
+#include "monitor/exit_trace.h"
+#include "monitor/host_signals.h"
+#include "monitor/options.h"
+
+namespace ring3 {
+
+class TranslatingEngine final : public Engine {
+ public:
+  /// `physical` and `ports` must outlive it. Throws UsageError.
+  TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model, const Options& options);
+  ~TranslatingEngine() override;
+
+  void SetState(const CpuState& state) override;
+  EngineStop Run() override { return loop_.Run(); }
+  void SetInterruptWaiting(bool waiting) override { loop_.SetInterruptWaiting(waiting); }
+  void DeliverInterrupt(uint8_t vector) override { loop_.DeliverInterrupt(vector); }
+  void Kick() override { vcpu_.run.kick = 1; }
+  void ClearKick() override { vcpu_.run.kick = 0; }
+  bool Kicked() const override { return vcpu_.run.kick; }
+  void SetA20(bool enabled) override;
+  void OnFpuError(Hook hook, void* context) override { loop_.SetFpuErrorLine(hook, context); }
+  void OnDeviceAccess(Hook hook, void* context) override { loop_.OnStep(hook, context); }
+  void Relax() override { translator_.Relax(); }
+  void Report(FILE* out, const char* title) override;
+  void WriteStats(FILE* out, double seconds) override;
+
+ private:
+  FILE* dump_;
+  ShadowMmu mmu_;
+  LinearMemory linear_;
+  Vcpu vcpu_;
+  Translator translator_;
+  ExitTrace trace_;
+  BtEngine loop_;
+  HostSignals signals_;
+};
+
+}  // namespace ring3

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "monitor/boot/bios.h"
 #include "monitor/boot/loader.h"
 #include "monitor/demo/demo_image.h"
 #include "monitor/kvm/kvm_engine.h"
@@ -49,10 +50,12 @@ Machine::Machine(const Options& options)
     : options_(options),
       serial_fd_(OpenSerial(options.serial)),
       stats_(OpenReport(options.stats_file)),
-      physical_(options.memory_bytes),
+      bios_(options.bios.empty() ? Bytes{} : ReadBios(options.bios)),
+      physical_(options.memory_bytes, bios_.size()),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
       engine_(MakeEngine(options, physical_, board_.Ports())) {
-  LoadKernel();
+  if (!bios_.empty()) InstallBios(bios_, physical_);
+  StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = kKickSignal;
@@ -104,9 +107,16 @@ BoardEvents Machine::MakeBoardEvents() {
   return events;
 }
 
-void Machine::LoadKernel() {
+/// After power-on or reset.
+void Machine::StartGuest() {
   CpuState state;
   state.Reset();
+  state.gpr[kEdx] = ModelOf(options_).signature;  // SDM 3A table 9-1
+  if (bios_.empty()) LoadKernel(state);
+  engine_->SetState(state);
+}
+
+void Machine::LoadKernel(CpuState& state) {
   BootOptions boot{.kernel = options_.kernel, .initrd = options_.initrd, .command_line = options_.append};
   if (options_.command == Command::kDemo) {
     if (demo_fd_ < 0) {
@@ -117,7 +127,6 @@ void Machine::LoadKernel() {
     boot.kernel = fmt::format("/proc/self/fd/{}", demo_fd_);
   }
   LoadGuest(boot, physical_, state);
-  engine_->SetState(state);
 }
 
 void Machine::ResetMachine() {
@@ -128,7 +137,7 @@ void Machine::ResetMachine() {
     return;
   }
   board_.Reset();
-  LoadKernel();
+  StartGuest();
 }
 
 void Machine::Stop(int code) {

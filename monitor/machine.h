@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "devices/board.h"
+#include "monitor/boot/little_endian.h"
 #include "monitor/engine.h"
 #include "monitor/options.h"
 #include "monitor/terminal.h"
@@ -31,7 +32,8 @@ class Machine {
 
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
-  void LoadKernel();
+  void StartGuest();
+  void LoadKernel(CpuState& state);
   void ResetMachine();
   void RunLoop();
   void HandleAttention();
@@ -48,6 +50,7 @@ class Machine {
   int serial_fd_ = -1;
   int demo_fd_ = -1;
   FILE* stats_ = nullptr;
+  Bytes bios_;
   PhysicalMemory physical_;
   Board board_;
   std::unique_ptr<Engine> engine_;

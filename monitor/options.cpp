@@ -18,7 +18,7 @@ namespace ring3 {
 namespace {
 
 constexpr const char* kFooter = R"(
-Guests are unmodified 32-bit x86 kernels: Linux bzImage or Multiboot 1. On the terminal, Ctrl-A x quits,
+Guests are unmodified 32-bit x86 kernels, Linux bzImage or Multiboot 1, or firmware images. On the terminal, Ctrl-A x quits,
 Ctrl-A h lists the other keys; everything else, Ctrl-C too, goes to the guest.
 
   ring3 run --kernel vmlinuz --initrd initramfs.cpio.gz --append "console=ttyS0"
@@ -32,9 +32,9 @@ Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest 
 
 /// QEMU spells long options with one dash.
 std::vector<std::string> Normalise(int argc, const char* const* argv) {
-  static const std::set<std::string> kLong = {"kernel",  "initrd",  "append", "nographic", "no-reboot",
-                                              "serial",  "device",  "cpu",    "memory",    "help",
-                                              "version", "machine", "display"};
+  static const std::set<std::string> kLong = {"kernel",  "initrd",  "append",  "nographic", "no-reboot",
+                                              "serial",  "device",  "cpu",     "memory",    "help",
+                                              "version", "machine", "display", "bios"};
   std::vector<std::string> out;
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -136,7 +136,19 @@ void CheckEngine(Options& options, const RawOptions& raw) {
   }
 }
 
+void CheckGuest(const Options& options) {
+  if (options.command == Command::kDemo) return;
+  if (options.bios.empty() && options.kernel.empty())
+    throw UsageError("--kernel is required, or --bios (ring3 --help lists the options)");
+  if (options.bios.empty()) return;
+  for (const auto& [name, value] :
+       {std::pair{"--kernel", &options.kernel}, {"--initrd", &options.initrd}, {"--append", &options.append}}) {
+    if (!value->empty()) throw UsageError(fmt::format("{} means nothing to a --bios, which boots by itself", name));
+  }
+}
+
 void Check(Options& options, const RawOptions& raw) {
+  CheckGuest(options);
   options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
   CheckEngine(options, raw);
@@ -183,8 +195,9 @@ Options ParseOptions(int argc, const char* const* argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", "ring3 " RING3_VERSION);
   app.require_subcommand(1);
-  CLI::App* run = app.add_subcommand("run", "boot a kernel");
-  run->add_option("--kernel", options.kernel, "Linux bzImage or Multiboot 1 kernel")->required();
+  CLI::App* run = app.add_subcommand("run", "boot a kernel or a firmware image");
+  run->add_option("--kernel", options.kernel, "Linux bzImage or Multiboot 1 kernel");
+  run->add_option("--bios", options.bios, "start this ROM image (64K to 256K) at its reset vector instead of a kernel");
   run->add_option("--initrd", options.initrd, "initial RAM disk, or Multiboot modules: \"F arguments,F arguments\"");
   run->add_option("--append", options.append, "kernel command line");
   AddMachineOptions(*run, options, raw);

@@ -24,6 +24,7 @@ inline constexpr int kTimeLimit = 124;  // --max-seconds
 struct Options {
   Command command = Command::kRun;
   std::string kernel, initrd, append;
+  std::string bios;  // instead of a kernel
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
   EngineKind engine = EngineKind::kBinaryTranslation;

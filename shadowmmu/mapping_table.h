@@ -22,7 +22,7 @@ struct PageRecord {
   GuestPhysical Physical() const { return GuestPhysical(bits & ~kPageMask); }
   bool operator==(const PageRecord&) const = default;
 };
-static_assert(PhysicalMemory::kMaxRam <= 1ull << 32, "a physical page number must fit in a PageRecord");
+static_assert(PhysicalMemory::kRomEnd <= 1ull << 32, "a physical page number must fit in a PageRecord");
 
 using PageBitmap = std::array<uint64_t, 8>;
 
@@ -44,7 +44,7 @@ class MappingTable {
  public:
   static constexpr uint32_t kRegions = 2048;
 
-  MappingTable(unsigned windows, uint64_t ram_bytes);
+  MappingTable(unsigned windows, uint64_t memory_bytes);
 
   Region* Find(WindowId window, uint32_t region) const { return windows_[window].regions[region].get(); }
   Region& Make(WindowId window, uint32_t region);
@@ -111,7 +111,7 @@ class MappingTable {
   void Unlink(Alias alias, uint32_t physical_page);
 
   std::vector<Window> windows_;
-  std::vector<Alias> heads_;  // per RAM page
+  std::vector<Alias> heads_;  // per physical page
   std::vector<std::unique_ptr<Region>> spare_;
   uint32_t boundaries_ = 0;  // places in all windows where one host mapping ends and another begins
 };

@@ -30,6 +30,11 @@ void CheckSize(uint64_t bytes) {
                    std::to_string(PhysicalMemory::kMaxRam >> 20) + " MiB in whole 4 KiB pages");
 }
 
+void CheckRomSize(uint64_t bytes) {
+  if (bytes > PhysicalMemory::kMaxRom || bytes % kPageSize != 0)
+    throw UsageError("a ROM of " + std::to_string(bytes) + " bytes is not possible");
+}
+
 /// Copies of the sizes that instructions access become one load and one store.
 void Copy(void* to, const void* from, size_t bytes) {
   switch (bytes) {
@@ -54,45 +59,50 @@ size_t BytesOnPage(GuestPhysical address, size_t bytes) {
   return std::min<size_t>(bytes, kPageSize - address.PageOffset());
 }
 
-uint64_t ReservationBytes(uint64_t ram_bytes) { return ram_bytes + 2 * kHugePage; }
+uint64_t ReservationBytes(uint64_t extent) { return extent + 2 * kHugePage; }
 
 }  // namespace
 
-PhysicalMemory::PhysicalMemory(uint64_t ram_bytes) : ram_bytes_(ram_bytes) {
+PhysicalMemory::PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes) : ram_bytes_(ram_bytes), rom_bytes_(rom_bytes) {
   CheckSize(ram_bytes);
+  CheckRomSize(rom_bytes);
   memfd_ = memfd_create("ring3-ram", MFD_CLOEXEC);
   if (memfd_ < 0) ThrowHostError("create a memory file");
-  if (ftruncate(memfd_, static_cast<off_t>(ram_bytes)) != 0) {
-    close(memfd_);
-    ThrowHostError("size the memory file");
+  try {
+    // Offsets in the file are guest-physical addresses; the stretch between RAM and ROM is never touched.
+    if (ftruncate(memfd_, static_cast<off_t>(Extent())) != 0) ThrowHostError("size the memory file");
+    void* reservation =
+        mmap(nullptr, ReservationBytes(Extent()), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reservation == MAP_FAILED) ThrowHostError("reserve address space");
+    reservation_ = reservation;
+    flat_ = reinterpret_cast<uint8_t*>((reinterpret_cast<uint64_t>(reservation) + kHugePage) & ~(kHugePage - 1));
+    MapFlat(0, ram_bytes);
+    if (rom_bytes) MapFlat(kRomEnd - rom_bytes, rom_bytes);
+  } catch (...) {
+    Release();
+    throw;
   }
-  void* reservation =
-      mmap(nullptr, ReservationBytes(ram_bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reservation == MAP_FAILED) {
-    close(memfd_);
-    ThrowHostError("reserve address space");
-  }
-  const uint64_t aligned = (reinterpret_cast<uint64_t>(reservation) + kHugePage) & ~(kHugePage - 1);
-  void* view = mmap(reinterpret_cast<void*>(aligned), ram_bytes, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_, 0);
-  if (view == MAP_FAILED) {
-    const int error = errno;
-    munmap(reservation, ReservationBytes(ram_bytes));
-    close(memfd_);
-    errno = error;
-    ThrowHostError("map the memory file");
-  }
-  madvise(view, ram_bytes, MADV_HUGEPAGE);  // only speed depends on it
-  reservation_ = reservation;
-  flat_ = static_cast<uint8_t*>(view);
-  kinds_.assign(ram_bytes >> kPageShift, PageKind::kRam);
-  watched_.assign(ram_bytes >> kPageShift, 0);
-  std::fill(kinds_.begin() + (kVgaFirst >> kPageShift), kinds_.begin() + (kVgaEnd >> kPageShift), PageKind::kMmio);
+  madvise(flat_, ram_bytes, MADV_HUGEPAGE);  // only speed depends on it
+  kinds_.assign(Extent() >> kPageShift, PageKind::kMmio);
+  watched_.assign(Extent() >> kPageShift, 0);
+  const auto page = [this](uint64_t address) { return kinds_.begin() + static_cast<ptrdiff_t>(address >> kPageShift); };
+  std::fill(page(0), page(ram_bytes), PageKind::kRam);
+  std::fill(page(kVgaFirst), page(kVgaEnd), PageKind::kMmio);
+  if (rom_bytes) std::fill(page(kRomEnd - rom_bytes), page(kRomEnd), PageKind::kRom);
 }
 
-PhysicalMemory::~PhysicalMemory() {
-  munmap(reservation_, ReservationBytes(ram_bytes_));
+PhysicalMemory::~PhysicalMemory() { Release(); }
+
+void PhysicalMemory::Release() {
+  if (reservation_) munmap(reservation_, ReservationBytes(Extent()));
   close(memfd_);
+}
+
+/// Shows a stretch of the file in the flat view.
+void PhysicalMemory::MapFlat(uint64_t first, uint64_t bytes) {
+  void* view = mmap(flat_ + first, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_,
+                    static_cast<off_t>(first));
+  if (view == MAP_FAILED) ThrowHostError("map the memory file");
 }
 
 void PhysicalMemory::SetKind(GuestPhysical first, uint64_t bytes, PageKind kind) {
@@ -157,7 +167,7 @@ void PhysicalMemory::Write(GuestPhysical address, std::span<const uint8_t> data)
 }
 
 void PhysicalMemory::SetWatched(GuestPhysical page, bool watched) {
-  if (page.value < ram_bytes_) watched_[page.PageNumber()] = watched;
+  if (page.value < Extent()) watched_[page.PageNumber()] = watched;
 }
 
 const PhysicalMemory::MmioRange* PhysicalMemory::RangeAt(GuestPhysical address) const {

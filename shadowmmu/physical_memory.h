@@ -1,4 +1,4 @@
-// Guest-physical memory: RAM in one memfd, seen flat by the monitor and page by page by the windows.
+// Guest-physical memory: RAM and ROM in one memfd, seen flat by the monitor and page by page by the windows.
 #pragma once
 
 #include <cstdint>
@@ -39,21 +39,28 @@ class PhysicalMemory {
   /// Largest RAM size: below it everything else (MMIO, firmware) has room under 4 GiB.
   static constexpr uint64_t kMaxRam = 0xE000'0000;
   static constexpr uint64_t kMinRam = 1u << 20;
+  static constexpr uint64_t kMaxRom = 256u << 10;
+  static constexpr uint64_t kRomEnd = 1ull << 32;
 
-  /// `ram_bytes` is a multiple of the page size from kMinRam to kMaxRam. Throws UsageError for any other size, and
-  /// where the host cannot give it. Pages cost nothing until they are touched.
-  explicit PhysicalMemory(uint64_t ram_bytes);
+  /// `ram_bytes` is a multiple of the page size from kMinRam to kMaxRam; `rom_bytes`, up to kMaxRom, of firmware end at
+  /// 4 GiB. Throws UsageError for any other size, and where the host cannot give it. Pages cost nothing until they are
+  /// touched.
+  explicit PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes = 0);
   ~PhysicalMemory();
   PhysicalMemory(const PhysicalMemory&) = delete;
   PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
   uint64_t RamBytes() const { return ram_bytes_; }
+  uint64_t RomBytes() const { return rom_bytes_; }
+  /// Backed pages lie below: RamBytes(), or kRomEnd where there is ROM.
+  uint64_t Extent() const { return rom_bytes_ ? kRomEnd : ram_bytes_; }
   int MemoryFd() const { return memfd_; }
 
   /// kRam for backed, writable pages; kRom pages are backed but ignore guest writes; the rest is MMIO (all ones where
-  /// no device is attached). The default: [0xA0000, 0xC0000) is MMIO, all else below RamBytes() is RAM.
+  /// no device is attached). The default: [0xA0000, 0xC0000) is MMIO, all else below RamBytes() is RAM, the last
+  /// RomBytes() below 4 GiB are ROM.
   PageKind KindOf(GuestPhysical address) const {
-    return address.value < ram_bytes_ ? kinds_[address.PageNumber()] : PageKind::kMmio;
+    return address.value < Extent() ? kinds_[address.PageNumber()] : PageKind::kMmio;
   }
   /// Whole pages below RamBytes(); throws std::out_of_range for others. Kind listeners are told.
   void SetKind(GuestPhysical first, uint64_t bytes, PageKind kind);
@@ -63,7 +70,7 @@ class PhysicalMemory {
   void AddKindListener(KindListener* listener);
   void RemoveKindListener(KindListener* listener);
 
-  /// The flat view; valid for any offset below RamBytes(). Loader and page walker use it; it bypasses the watch.
+  /// The flat view; valid for any offset below RamBytes() and in the ROM. Loader and page walker use it; it bypasses the watch.
   uint8_t* Flat(GuestPhysical address) const { return flat_ + address.value; }
 
   /// Any kind of page, page-crossing allowed. Writes go through the watch and reach MMIO devices. An MMIO access is
@@ -74,7 +81,7 @@ class PhysicalMemory {
   /// Pages that hold translated code. Set and cleared by the translator; asked on each write by the monitor or a
   /// device.
   void SetWatched(GuestPhysical page, bool watched);
-  bool IsWatched(GuestPhysical page) const { return page.value < ram_bytes_ && watched_[page.PageNumber()]; }
+  bool IsWatched(GuestPhysical page) const { return page.value < Extent() && watched_[page.PageNumber()]; }
   void SetWriteListener(WriteListener* listener) { listener_ = listener; }
 
  private:
@@ -87,13 +94,15 @@ class PhysicalMemory {
   void ReadMmio(GuestPhysical address, std::span<uint8_t> out) const;
   void WriteMmio(GuestPhysical address, std::span<const uint8_t> data) const;
   void NotifyKind(GuestPhysical first, uint64_t bytes);
+  void MapFlat(uint64_t first, uint64_t bytes);
+  void Release();
 
-  uint64_t ram_bytes_;
+  uint64_t ram_bytes_, rom_bytes_;
   int memfd_ = -1;
   void* reservation_ = nullptr;  // the flat view and a guard on both sides of it
   uint8_t* flat_ = nullptr;
-  std::vector<PageKind> kinds_;   // per RAM page
-  std::vector<uint8_t> watched_;  // per RAM page; bytes, because every write by the monitor asks
+  std::vector<PageKind> kinds_;   // per page below Extent()
+  std::vector<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks
   std::vector<MmioRange> mmio_;
   std::vector<KindListener*> kind_listeners_;
   WriteListener* listener_ = nullptr;

@@ -61,10 +61,10 @@ ShadowMmu::Impl::Impl(PhysicalMemory& physical, ShadowMmuOptions wanted)
     : memory(physical),
       options(Checked(wanted)),
       space(options.user_windows + 1, physical.MemoryFd()),
-      table(options.user_windows + 1, physical.RamBytes()),
+      table(options.user_windows + 1, physical.Extent()),
       keys(options.user_windows + 1, kNoKey),
       last_used(options.user_windows + 1, 0),
-      protected_pages(physical.RamBytes() >> kPageShift, false) {
+      protected_pages(physical.Extent() >> kPageShift, false) {
   keys[current_user] = AddressSpaceKey(paging);
   memory.AddKindListener(this);
 }
@@ -159,7 +159,7 @@ void ShadowMmu::Impl::EnsureBudget(WindowId needed) {
 }
 
 void ShadowMmu::Impl::ProtectPage(GuestPhysical page) {
-  if (page.value >= memory.RamBytes() || IsProtected(page)) return;
+  if (page.value >= memory.Extent() || IsProtected(page)) return;
   protected_pages[page.PageNumber()] = true;
   ++stats.protections;
   const auto number = static_cast<uint32_t>(page.PageNumber());
@@ -218,7 +218,7 @@ FillResult ShadowMmu::PrepareFetch(WindowId window, GuestLinear address, bool us
 void ShadowMmu::ProtectPage(GuestPhysical page) { impl_->ProtectPage(page); }
 
 void ShadowMmu::UnprotectPage(GuestPhysical page) {
-  if (page.value >= impl_->memory.RamBytes() || !impl_->IsProtected(page)) return;
+  if (page.value >= impl_->memory.Extent() || !impl_->IsProtected(page)) return;
   impl_->protected_pages[page.PageNumber()] = false;  // the next write fault makes a mapping writable again
   ++impl_->stats.unprotections;
 }

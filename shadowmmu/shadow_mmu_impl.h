@@ -70,7 +70,7 @@ struct ShadowMmu::Impl final : KindListener {
   std::vector<uint64_t> last_used;  // per window, in units of `clock`
   uint64_t clock = 0;
   WindowId current_user = kFirstUser;
-  std::vector<bool> protected_pages;  // per RAM page
+  std::vector<bool> protected_pages;  // per physical page
   MappingListener* listener = nullptr;
   ShadowMmuStats stats;
 };

@@ -115,7 +115,7 @@ void KvmVcpu::MapMemory() {
   for (uint32_t slot = 0; slot < slots_; ++slot) SetSlot(slot, 0, 0, 0, false);
   slots_ = 0;
   const auto seen_at = [this](uint64_t guest) { return a20_enabled_ ? guest : guest & ~kA20; };
-  const uint64_t end = memory_.RamBytes();
+  const uint64_t end = memory_.Extent();
   for (uint64_t first = 0; first < end;) {
     const uint64_t offset = seen_at(first);
     const PageKind kind = memory_.KindOf(GuestPhysical(offset));

@@ -155,5 +155,26 @@ TEST_CASE("Kind listeners hear of changes until they are removed") {
   CHECK(log.calls == std::vector<Log>{{0xF0000, 0, 0x10000}});
 }
 
+TEST_CASE("ROM ends at 4 GiB, is read like RAM and ignores writes") {
+  constexpr uint64_t kRom = PhysicalMemory::kRomEnd - PhysicalMemory::kMaxRom;
+  PhysicalMemory memory(kRam, PhysicalMemory::kMaxRom);
+  CHECK(memory.RamBytes() == kRam);
+  CHECK(memory.Extent() == PhysicalMemory::kRomEnd);
+  CHECK(memory.KindOf(GuestPhysical(kRam)) == PageKind::kMmio);
+  CHECK(memory.KindOf(GuestPhysical(kRom - 1)) == PageKind::kMmio);
+  CHECK(memory.KindOf(GuestPhysical(kRom)) == PageKind::kRom);
+  CHECK(memory.KindOf(GuestPhysical(PhysicalMemory::kRomEnd - 1)) == PageKind::kRom);
+  CHECK(memory.KindOf(GuestPhysical(PhysicalMemory::kRomEnd)) == PageKind::kMmio);
+  std::memcpy(memory.Flat(GuestPhysical(kRom)), "image", 5);
+  WriteAll(memory, kRom, {1, 2, 3});
+  CHECK(ReadAll(memory, kRom - 1, 6) == Bytes{0xFF, 'i', 'm', 'a', 'g', 'e'});
+  CHECK(ReadAll(memory, kRam - 1, 2) == Bytes{0, 0xFF});
+  memory.SetWatched(GuestPhysical(kRom), true);
+  CHECK(memory.IsWatched(GuestPhysical(kRom)));
+  CHECK_FALSE(memory.IsWatched(GuestPhysical(PhysicalMemory::kRomEnd)));
+  CHECK_THROWS_AS(PhysicalMemory(kRam, PhysicalMemory::kMaxRom + kPageSize), UsageError);
+  CHECK_THROWS_AS(PhysicalMemory(kRam, 512), UsageError);
+}
+
 }  // namespace
 }  // namespace ring3

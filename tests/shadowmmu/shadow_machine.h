@@ -25,8 +25,8 @@ using Notices = std::vector<Notice>;
 using Pages = std::vector<HostPage>;
 
 struct Machine : MappingListener {
-  explicit Machine(bool pae = false, ShadowMmuOptions options = {})
-      : tables(memory, 0x100000, pae), mmu(memory, options), cr3(tables.NewSpace()) {
+  explicit Machine(bool pae = false, ShadowMmuOptions options = {}, uint64_t rom_bytes = 0)
+      : memory(16u << 20, rom_bytes), tables(memory, 0x100000, pae), mmu(memory, options), cr3(tables.NewSpace()) {
     mmu.SetListener(this);
     paging = tables.State(cr3);
     mmu.SetPaging(paging);
@@ -59,7 +59,7 @@ struct Machine : MappingListener {
     return HostPages(mmu, mmu.Current(user));
   }
 
-  PhysicalMemory memory{16u << 20};
+  PhysicalMemory memory;
   GuestTables tables;
   ShadowMmu mmu;
   uint32_t cr3;

@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <cstring>
 
 #include "monitor/cpu/fault.h"
 #include "tests/shadowmmu/shadow_machine.h"
@@ -230,6 +231,47 @@ TEST_CASE("Loads and stores through a window reach guest RAM, by way of a signal
   CHECK(m.memory.Flat(GuestPhysical(0x200FFF))[0] == 0xA1);
   CHECK(m.memory.Flat(GuestPhysical(0x300000))[0] == 0xA2);
   CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, true) + Run(0x401000, 0x300000, 1, true));
+}
+
+TEST_CASE("ROM below 4 GiB is mapped like RAM that cannot be written to, with paging and without") {
+  constexpr uint64_t kRom = 0x1'0000'0000 - PhysicalMemory::kMaxRom;
+  Machine m(false, {}, PhysicalMemory::kMaxRom);
+  std::memset(m.memory.Flat(GuestPhysical(kRom)), 0x5A, PhysicalMemory::kMaxRom);
+  const auto byte = [&](uint32_t linear) { return *reinterpret_cast<const uint8_t*>(m.At(linear, false).value); };
+
+  m.tables.SetPte(m.cr3, 0x400000, 0xFFFF'F000 | kUserRw);
+  CHECK(m.Read(0x400123).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped() == Run(0x400000, 0xFFFF'F000, 1, false));
+  CHECK(byte(0x400FFF) == 0x5A);
+  const FillResult fetch = m.Fetch(0x400456);
+  CHECK(fetch.outcome == FillOutcome::kMapped);
+  CHECK(fetch.physical == GuestPhysical(0xFFFF'F456));
+  CHECK(m.Write(0x400123).outcome == FillOutcome::kEmulate);
+  CHECK(m.tables.Pte(m.cr3, 0x400000) == (0xFFFF'F000 | kWritten));
+
+  m.paging = {};
+  m.mmu.SetPaging(m.paging);
+  CHECK(m.Fetch(0xFFFF'FFF0).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped() == Run(kRom, kRom, PhysicalMemory::kMaxRom / kPageSize, false));
+  CHECK(m.Write(0xFFFF'FFF0).outcome == FillOutcome::kEmulate);
+  CHECK(m.Read(kRom - 1).outcome == FillOutcome::kEmulate);  // nothing lies there
+  m.mmu.ProtectPage(GuestPhysical(0xFFFF'F000));
+  CHECK(m.Read(0xFFFF'FFF0).outcome == FillOutcome::kMapped);
+}
+
+TEST_CASE("Page tables in ROM translate, though A and D cannot be set there") {
+  Machine m(false, {}, PhysicalMemory::kMaxRom);
+  const uint32_t pte = 0x200000 | kUserRw, pde = 0xFFFF'F000 | kUserRw;
+  std::memcpy(m.memory.Flat(GuestPhysical(0xFFFF'F004)), &pte, sizeof pte);
+  m.tables.SetPde(m.cr3, 0x400000, pde);
+  for (const bool write : {false, true}) {
+    CHECK((write ? m.Write(0x401000) : m.Read(0x401000)).outcome == FillOutcome::kMapped);
+    CHECK(Walk(m.memory, m.paging, GuestLinear(0x401000), {write ? AccessType::kWrite : AccessType::kRead}).ok);
+    uint32_t now = 0;
+    std::memcpy(&now, m.memory.Flat(GuestPhysical(0xFFFF'F004)), sizeof now);
+    CHECK(now == pte);
+  }
+  CHECK(m.tables.Pde(m.cr3, 0x400000) == (pde | kA));
 }
 
 }  // namespace

@@ -42,6 +42,11 @@ EngineStop BtEngine::Run() {
       Deliver({Vector::kDebug, std::nullopt});
       continue;
     }
+    if (state.NmiDue()) {
+      ++stats_.interrupts_delivered;
+      DeliverNmi(vcpu_.cpu);
+      continue;
+    }
     const bool held_off = state.interrupt_shadow && !state.halted;
     if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !held_off) {
       return EngineStop::kInterruptible;

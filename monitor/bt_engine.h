@@ -30,6 +30,11 @@ class BtEngine : public FpuKeeper {
   EngineStop Run();
   void StoreFpu() override;
   void DeliverInterrupt(uint8_t vector);
+  /// An edge on the NMI line.
+  void RaiseNmi() {
+    vcpu_.cpu.state.nmi_pending = true;
+    vcpu_.run.kick = 1;
+  }
   /// Set while an interrupt controller asserts INTR.
   void SetInterruptWaiting(bool waiting) { vcpu_.run.interrupts_waiting = waiting ? eflags::kIf : 0; }
   /// Called when the x87 error line is asserted (CR0.NE clear).

@@ -23,8 +23,9 @@ struct PagingState {
   uint64_t efer = 0;
   std::array<uint64_t, 4> pdpte{};
   bool a20_enabled = true;  // off: bit 20 of every guest-physical address reads as 0
+  bool pse36 = false;       // the processor has it: entries of 4 MiB pages hold 36-bit addresses
 
-  static PagingState From(const CpuState& cpu, bool a20_enabled);
+  static PagingState From(const CpuState& cpu, bool a20_enabled, bool pse36 = false);
   bool operator==(const PagingState&) const = default;
 };
 

@@ -15,8 +15,9 @@ inline constexpr uint64_t kPresent = 1u << 0, kWritable = 1u << 1, kUser = 1u <<
 inline constexpr uint64_t kPaeAddress = 0xF'FFFF'F000, kPaeLargeAddress = 0xF'FFE0'0000;
 inline constexpr uint64_t kPaeReserved = 0x7FFF'FFF0'0000'0000, kPaeLargeReserved = kPaeReserved | 0x1F'E000;
 inline constexpr uint64_t kAddress = 0xFFFF'F000, kLargeAddress = 0xFFC0'0000;
-/// Without PSE-36, bits 21:13 of an entry that maps 4 MiB must be 0.
-inline constexpr uint64_t kLargeReserved = 0x3F'E000;
+/// Bits 21:13 of an entry that maps 4 MiB must be 0, but with PSE-36 bits 16:13 are 35:32 of the address.
+inline constexpr uint64_t kLargeReserved = 0x3F'E000, kPse36Address = 0x1'E000;
+inline constexpr unsigned kPse36Shift = 32 - 13;
 }  // namespace entry
 
 inline bool PagingOn(const PagingState& paging) { return paging.cr0 & cr0::kPg; }
@@ -38,7 +39,7 @@ inline bool IsLarge(const PagingState& paging, uint64_t pde) {
 inline uint64_t LargePageBytes(const PagingState& paging) { return PaeOn(paging) ? 2u << 20 : 4u << 20; }
 
 inline bool HasReservedBits(const PagingState& paging, uint64_t value, bool large) {
-  if (!PaeOn(paging)) return large && (value & entry::kLargeReserved);
+  if (!PaeOn(paging)) return large && (value & entry::kLargeReserved & ~(paging.pse36 ? entry::kPse36Address : 0));
   const uint64_t reserved = large ? entry::kPaeLargeReserved : entry::kPaeReserved;
   return value & (NxOn(paging) ? reserved : reserved | entry::kNoExecute);
 }
@@ -46,7 +47,8 @@ inline bool HasReservedBits(const PagingState& paging, uint64_t value, bool larg
 /// First byte, before A20, of what the entry names: a table or 4 KiB page, or a large page.
 inline uint64_t EntryAddress(const PagingState& paging, uint64_t value, bool large) {
   if (PaeOn(paging)) return value & (large ? entry::kPaeLargeAddress : entry::kPaeAddress);
-  return value & (large ? entry::kLargeAddress : entry::kAddress);
+  if (!large) return value & entry::kAddress;
+  return (value & entry::kLargeAddress) | (paging.pse36 ? (value & entry::kPse36Address) << entry::kPse36Shift : 0);
 }
 
 /// One table in guest-physical memory; entries outside RAM come from whatever device is there.

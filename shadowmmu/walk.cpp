@@ -96,7 +96,7 @@ void SetEntryBits(PhysicalMemory& memory, GuestPhysical address, uint64_t& value
 
 }  // namespace
 
-PagingState PagingState::From(const CpuState& cpu, bool a20_enabled) {
+PagingState PagingState::From(const CpuState& cpu, bool a20_enabled, bool pse36) {
   PagingState state;
   state.cr0 = cpu.cr0;
   state.cr3 = cpu.cr3;
@@ -104,6 +104,7 @@ PagingState PagingState::From(const CpuState& cpu, bool a20_enabled) {
   state.efer = cpu.efer;
   state.pdpte = cpu.pdpte;
   state.a20_enabled = a20_enabled;
+  state.pse36 = pse36;
   return state;
 }
 

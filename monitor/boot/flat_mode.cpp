@@ -1,5 +1,7 @@
 #include "monitor/boot/flat_mode.h"
 
+#include "monitor/cpu/memory_types.h"
+
 namespace ring3 {
 namespace {
 
@@ -26,6 +28,7 @@ void EnterFlatMode(CpuState& cpu, GuestPhysical gdt, uint32_t entry) {
   cpu.gdtr = {static_cast<uint32_t>(gdt.value), static_cast<uint16_t>(sizeof(uint64_t) * FlatDescriptors().size() - 1)};
   cpu.idtr = {0, 0};
   cpu.cr0 = (cpu.cr0 & ~cr0::kPg) | cr0::kPe;
+  cpu.mtrr.default_type = kFirmwareMemoryTypes;
   cpu.cpl = 0;
   cpu.eflags = eflags::kReserved1;
   cpu.gpr.fill(0);

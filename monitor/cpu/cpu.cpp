@@ -5,13 +5,13 @@
 namespace ring3 {
 
 void Cpu::PagingChanged() {
-  const PagingState paging = PagingState::From(state, a20_enabled);
+  const PagingState paging = Paging();
   memory.SetPaging(paging);
   mmu.SetPaging(paging);
 }
 
 void Cpu::Cr3Loaded() {
-  const PagingState paging = PagingState::From(state, a20_enabled);
+  const PagingState paging = Paging();
   memory.SetPaging(paging);
   mmu.LoadCr3(paging);
 }

@@ -30,6 +30,7 @@ struct Cpu {
   Breakpoints breakpoints{};
   BreakpointListener* breakpoint_listener = nullptr;
 
+  PagingState Paging() const { return PagingState::From(state, a20_enabled, model.Has(cpuid_edx::kPse36)); }
   bool User() const { return state.cpl == 3; }
   Access Read() const { return {AccessType::kRead, User()}; }
   Access Write() const { return {AccessType::kWrite, User()}; }

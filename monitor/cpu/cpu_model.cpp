@@ -10,9 +10,11 @@ namespace {
 
 using namespace cpuid_edx;  // NOLINT: the table below reads as the manual's feature lists
 
-constexpr uint32_t kPentiumFeatures = kFpu | kDe | kPse | kTsc | kMsr | kCx8;
-constexpr uint32_t kPentium3Features = kPentiumFeatures | kPae | kSep | kPge | kCmov | kPat | kMmx | kFxsr | kSse;
+constexpr uint32_t kPentiumFeatures = kFpu | kVme | kDe | kPse | kTsc | kMsr | kMce | kCx8;
+constexpr uint32_t kPentium3Features =
+    kPentiumFeatures | kPae | kSep | kMtrr | kPge | kMca | kCmov | kPat | kPse36 | kMmx | kFxsr | kSse;
 constexpr uint32_t kPentium4Features = kPentium3Features | kClflush | kSse2;
+constexpr uint32_t kN270Features = kPentium4Features & ~kPse36;
 constexpr uint32_t kNx = 1u << 20;
 
 constexpr uint32_t kMaxN270Leaf = 10;
@@ -49,7 +51,7 @@ std::vector<CpuModel> MakeModels() {
                 kMaxN270Leaf,
                 kAddressLeaf,
                 cpuid_ecx::kSse3 | cpuid_ecx::kSsse3,
-                kPentium4Features,
+                kN270Features,
                 kNx,
                 kN270Caches,
                 0x218};

@@ -80,6 +80,14 @@ struct TableRegister {
   bool operator==(const TableRegister&) const = default;
 };
 
+/// MTRRs (SDM 3A 11.11): storage, as there are no caches whose policy they could set.
+struct MemoryTypeRanges {
+  uint64_t default_type = 0;
+  std::array<uint64_t, 11> fixed{};
+  std::array<uint64_t, 16> variable{};  // base and mask of eight ranges in turn
+  bool operator==(const MemoryTypeRanges&) const = default;
+};
+
 struct CpuState {
   std::array<uint32_t, kGprCount> gpr{};
   uint32_t eip = 0;
@@ -99,6 +107,8 @@ struct CpuState {
   uint64_t apic_base = 0;
   uint64_t misc_enable = 0;
   uint64_t debug_control = 0;  // IA32_DEBUGCTL
+  MemoryTypeRanges mtrr{};
+  uint64_t machine_check_status = 0;  // IA32_MCG_STATUS
 
   uint8_t cpl = 0;
   bool halted = false;
@@ -106,6 +116,8 @@ struct CpuState {
   bool interrupt_shadow = false;
   /// The same for debug traps, instruction breakpoints and NMI, after MOV SS and POP SS (SDM 3A 6.8.3).
   bool debug_shadow = false;
+  bool nmi_pending = false;
+  bool nmi_blocked = false;  // from the delivery of an NMI until IRET (SDM 3A 6.7.1)
   /// DR6 bits of the debug traps to be taken as one #DB before the next instruction, debug_shadow permitting.
   uint32_t pending_debug = 0;
 
@@ -122,6 +134,7 @@ struct CpuState {
   bool Stack32() const { return Segment(Seg::kSs).Big(); }
   /// A #DB has to be delivered before the next instruction.
   bool DebugTrapDue() const { return pending_debug != 0 && !debug_shadow; }
+  bool NmiDue() const { return nmi_pending && !nmi_blocked && !debug_shadow; }
   bool Code32() const { return Segment(Seg::kCs).Big(); }
 
   bool operator==(const CpuState&) const = default;

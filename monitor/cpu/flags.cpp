@@ -1,4 +1,5 @@
-// EFLAGS as PUSHF, POPF, STI and CLI see it, and the right to use I/O ports (SDM 1 19.5; 2B POPF; no VME, no PVI).
+// EFLAGS as PUSHF, POPF, STI and CLI see it, and the right to use I/O ports (SDM 1 19.5; 2B POPF;
+// 3B 20.3 and 20.4: virtual interrupts).
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/privileged.h"
 
@@ -9,21 +10,40 @@ constexpr uint32_t kAlwaysWritable = eflags::kCf | eflags::kPf | eflags::kAf | e
                                      eflags::kDf | eflags::kOf | eflags::kNt | eflags::kAc | eflags::kId;
 constexpr uint32_t kLowHalf = 0xFFFF;
 
-void RequireIoplInV86(const CpuState& state) {
-  if (state.V86() && state.Iopl() < 3) ThrowFault(Vector::kGeneralProtection, 0);
-}
-
 /// CPL is 0 in real mode and 3 in V86 mode, so this one comparison covers all three.
 bool HasIoPrivilege(const CpuState& state) { return state.cpl <= state.Iopl(); }
+
+/// V86 mode in which PUSHF, POPF, IRET and INT n ask for IOPL 3.
+bool IoplSensitive(const CpuState& state) { return state.V86() && state.Iopl() < 3; }
 
 // SDM 3A figure 7-11.
 constexpr uint32_t kIoMapBaseOffset = 0x66;
 
 }  // namespace
 
+void RequireV86Extensions(const CpuState& state, OperandSize size) {
+  if (!(state.cr4 & cr4::kVme) || size != OperandSize::k16) ThrowFault(Vector::kGeneralProtection, 0);
+}
+
+uint32_t V86FlagsWithVirtualIf(const CpuState& state, uint32_t image) {
+  const bool enables_pending = (image & eflags::kIf) && (state.eflags & eflags::kVip);
+  if (enables_pending || (image & eflags::kTf)) ThrowFault(Vector::kGeneralProtection, 0);
+  constexpr uint32_t kMask = kAlwaysWritable & kLowHalf;
+  const uint32_t kept = state.eflags & ~kMask & ~eflags::kVif;
+  return kept | (image & kMask) | (image & eflags::kIf ? eflags::kVif : 0) | eflags::kReserved1;
+}
+
+uint32_t V86ImageWithVirtualIf(const CpuState& state) {
+  const uint32_t interrupt_flag = state.eflags & eflags::kVif ? eflags::kIf : 0;
+  return (state.eflags & kLowHalf & ~eflags::kIf) | interrupt_flag | eflags::kIopl;
+}
+
 uint32_t PopFlagsValue(const Cpu& cpu, uint32_t value, OperandSize size) {
   const CpuState& state = cpu.state;
-  RequireIoplInV86(state);
+  if (IoplSensitive(state)) {
+    RequireV86Extensions(state, size);
+    return V86FlagsWithVirtualIf(state, value);
+  }
   uint32_t mask = kAlwaysWritable;
   if (HasIoPrivilege(state)) mask |= eflags::kIf;
   if (state.cpl == 0) mask |= eflags::kIopl;
@@ -32,20 +52,25 @@ uint32_t PopFlagsValue(const Cpu& cpu, uint32_t value, OperandSize size) {
   return (state.eflags & ~mask & ~cleared) | (value & mask) | eflags::kReserved1;
 }
 
-uint32_t PushFlagsValue(const Cpu& cpu) {
-  RequireIoplInV86(cpu.state);
-  return cpu.state.eflags & ~(eflags::kRf | eflags::kVm);
+uint32_t PushFlagsValue(const Cpu& cpu, OperandSize size) {
+  const CpuState& state = cpu.state;
+  if (!IoplSensitive(state)) return state.eflags & ~(eflags::kRf | eflags::kVm);
+  RequireV86Extensions(state, size);
+  return V86ImageWithVirtualIf(state);
 }
 
 void SetInterruptFlag(Cpu& cpu, bool enable) {
   CpuState& state = cpu.state;
-  if (!HasIoPrivilege(state)) ThrowFault(Vector::kGeneralProtection, 0);
-  if (!enable) {
-    state.eflags &= ~eflags::kIf;
-    return;
+  uint32_t flag = eflags::kIf;
+  if (!HasIoPrivilege(state)) {
+    const bool is_virtual = state.cpl == 3 && (state.cr4 & (state.V86() ? cr4::kVme : cr4::kPvi));
+    const bool pending = enable && (state.eflags & eflags::kVip);
+    if (!is_virtual || pending) ThrowFault(Vector::kGeneralProtection, 0);
+    flag = eflags::kVif;
+  } else if (enable && !(state.eflags & eflags::kIf)) {
+    state.interrupt_shadow = true;
   }
-  if (!(state.eflags & eflags::kIf)) state.interrupt_shadow = true;
-  state.eflags |= eflags::kIf;
+  state.eflags = enable ? state.eflags | flag : state.eflags & ~flag;
 }
 
 void CheckPortAccess(Cpu& cpu, uint16_t port, unsigned size) {

@@ -4,6 +4,7 @@
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
+#include "monitor/cpu/privileged.h"
 #include "monitor/cpu/segment_checks.h"
 #include "monitor/cpu/stack_view.h"
 #include "monitor/cpu/task_switch.h"
@@ -27,23 +28,47 @@ constexpr uint32_t kClearedInRealMode = eflags::kIf | eflags::kTf | eflags::kAc 
 
 uint32_t IdtError(const Event& event) { return event.vector * kGateBytes | kIdtBit | event.ext; }
 
-void DeliverRealMode(Cpu& cpu, const Event& event) {
+/// Enters a handler of 8086 kind: the far pointer at `vector`, a frame of three words.
+void EnterRealModeHandler(Cpu& cpu, GuestLinear vector, uint32_t flags_image, uint32_t return_eip) {
   CpuState& state = cpu.state;
-  const uint32_t offset = event.vector * kRealModeVectorBytes;
-  if (offset + kRealModeVectorBytes - 1 > state.idtr.limit) {
-    ThrowFault(Vector::kGeneralProtection, IdtError(event));
-  }
-  const auto pointer = cpu.memory.Read<uint32_t>(GuestLinear(state.idtr.base + offset), kImplicitRead);
+  const auto pointer = cpu.memory.Read<uint32_t>(vector, kImplicitRead);
   const SegmentRegister cs = SegmentWithoutDescriptor(state, Seg::kCs, static_cast<uint16_t>(pointer >> 16));
   const uint32_t eip = pointer & 0xFFFF;
   CheckCodeLimit(cs, eip);
   StackView stack(state);
-  const std::array<uint32_t, 3> frame{event.saved_eflags, state.Segment(Seg::kCs).selector, event.return_eip};
+  const std::array<uint32_t, 3> frame{flags_image, state.Segment(Seg::kCs).selector, return_eip};
   stack.PushAll(cpu, frame, OperandSize::k16);
   state.gpr[kEsp] = stack.Esp();
   state.Segment(Seg::kCs) = cs;
   state.eip = eip;
-  state.eflags &= ~kClearedInRealMode;
+}
+
+void DeliverRealMode(Cpu& cpu, const Event& event) {
+  const TableRegister& table = cpu.state.idtr;
+  const uint32_t offset = event.vector * kRealModeVectorBytes;
+  if (offset + kRealModeVectorBytes - 1 > table.limit) ThrowFault(Vector::kGeneralProtection, IdtError(event));
+  EnterRealModeHandler(cpu, GuestLinear(table.base + offset), event.saved_eflags, event.return_eip);
+  cpu.state.eflags &= ~kClearedInRealMode;
+}
+
+/// The TSS's interrupt redirection bitmap, below its I/O bitmap, sends this vector to the 8086 program (SDM 3B 20.3.3).
+bool RedirectedToProgram(const Cpu& cpu, uint8_t vector) {
+  constexpr uint32_t kIoMapBaseOffset = 0x66, kBitmapBytes = 32;
+  const SegmentRegister& tr = cpu.state.tr;
+  if (tr.limit < kIoMapBaseOffset + 1) ThrowFault(Vector::kGeneralProtection, 0);
+  const uint32_t io_map = cpu.memory.Read<uint16_t>(GuestLinear(tr.base + kIoMapBaseOffset), kImplicitRead);
+  const uint32_t offset = io_map - kBitmapBytes + vector / 8;
+  if (offset > tr.limit) ThrowFault(Vector::kGeneralProtection, 0);
+  return !(cpu.memory.Read<uint8_t>(GuestLinear(tr.base + offset), kImplicitRead) >> vector % 8 & 1);
+}
+
+/// INT n in V86 mode that the program handles itself (SDM 3B table 20-2, methods 5 and 6).
+void DeliverToV86Program(Cpu& cpu, uint8_t vector, uint32_t return_eip) {
+  CpuState& state = cpu.state;
+  const bool real_if = state.Iopl() == 3;
+  const uint32_t image = real_if ? state.eflags : V86ImageWithVirtualIf(state);
+  EnterRealModeHandler(cpu, GuestLinear(vector * kRealModeVectorBytes), image, return_eip);
+  state.eflags &= ~(eflags::kTf | eflags::kRf | (real_if ? eflags::kIf : eflags::kVif));
 }
 
 Descriptor CheckHandlerCode(const Cpu& cpu, uint16_t selector, uint32_t ext) {
@@ -220,8 +245,11 @@ void RecordCause(CpuState& state, const GuestFault& fault) {
 
 void RaiseSoftwareInterrupt(Cpu& cpu, uint8_t vector, SoftwareInterrupt kind, uint32_t return_eip) {
   const CpuState& state = cpu.state;
-  if (kind == SoftwareInterrupt::kIntN && state.V86() && state.Iopl() < 3) {
-    ThrowFault(Vector::kGeneralProtection, 0);
+  if (kind == SoftwareInterrupt::kIntN && state.V86()) {
+    if ((state.cr4 & cr4::kVme) && RedirectedToProgram(cpu, vector)) {
+      return DeliverToV86Program(cpu, vector, return_eip);
+    }
+    if (state.Iopl() < 3) ThrowFault(Vector::kGeneralProtection, 0);
   }
   const bool is_int1 = kind == SoftwareInterrupt::kInt1;  // a hardware exception as far as gates are concerned
   if (is_int1) cpu.state.dr[7] &= ~dr7::kGd;
@@ -246,6 +274,12 @@ void DeliverExternalInterrupt(Cpu& cpu, uint8_t vector) {
   } catch (const GuestFault& fault) {
     DeliverFault(cpu, fault);
   }
+}
+
+void DeliverNmi(Cpu& cpu) {
+  cpu.state.nmi_pending = false;
+  cpu.state.nmi_blocked = true;
+  DeliverExternalInterrupt(cpu, static_cast<uint8_t>(Vector::kNmi));
 }
 
 }  // namespace ring3

@@ -3,6 +3,7 @@
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
+#include "monitor/cpu/privileged.h"
 #include "monitor/cpu/segment_checks.h"
 #include "monitor/cpu/stack_view.h"
 
@@ -82,7 +83,9 @@ void ReturnOuter(Cpu& cpu, const Popped& popped, const SegmentRegister& cs, uint
 
 void InterruptReturn(Cpu& cpu, OperandSize size) {
   CpuState& state = cpu.state;
-  if (state.V86() && state.Iopl() < 3) ThrowFault(Vector::kGeneralProtection, 0);
+  state.nmi_blocked = false;
+  const bool virtual_if = state.V86() && state.Iopl() < 3;
+  if (virtual_if) RequireV86Extensions(state, size);
   const bool descriptors = UsesDescriptors(state);
   if (descriptors && (state.eflags & eflags::kNt)) return ReturnToPreviousTask(cpu);
 
@@ -94,7 +97,8 @@ void InterruptReturn(Cpu& cpu, OperandSize size) {
 
   const SegmentRegister cs = descriptors ? CheckReturnCode(cpu, popped.CsSelector())
                                          : SegmentWithoutDescriptor(state, Seg::kCs, popped.CsSelector());
-  const uint32_t new_eflags = ReturnedFlags(state, popped.eflags, size);
+  const uint32_t new_eflags =
+      virtual_if ? V86FlagsWithVirtualIf(state, popped.eflags) : ReturnedFlags(state, popped.eflags, size);
   if (descriptors && Rpl(cs.selector) != state.cpl) return ReturnOuter(cpu, popped, cs, new_eflags, stack, size);
   CheckCodeLimit(cs, popped.eip);
   state.gpr[kEsp] = stack.Esp();

@@ -18,10 +18,13 @@ void RaiseSoftwareInterrupt(Cpu& cpu, uint8_t vector, SoftwareInterrupt kind, ui
 /// throws TripleFault when that fails too. Sets CR2 for page faults, RF as the SDM says;
 /// for #DB, DR6 gets the fault's bits and those of the traps that are pending.
 void DeliverFault(Cpu& cpu, GuestFault fault);
-/// Delivers a maskable interrupt or NMI between instructions; wakes a halted CPU. The caller has checked IF.
+/// Delivers a maskable interrupt between instructions; wakes a halted CPU. The caller has checked IF.
 void DeliverExternalInterrupt(Cpu& cpu, uint8_t vector);
+/// Delivers the NMI that state.nmi_pending stands for, which blocks others until IRET. The caller has seen NmiDue().
+void DeliverNmi(Cpu& cpu);
 
-/// IRET/IRETD, with task return, return to V86. EIP still names the IRET (a task return saves the address after it).
+/// IRET/IRETD, with task return, return to V86. Unblocks NMI even if it faults. EIP still names the IRET (a task return
+/// saves the address after it).
 void InterruptReturn(Cpu& cpu, OperandSize size);
 void SystemEnter(Cpu& cpu);  // SYSENTER
 void SystemExit(Cpu& cpu);   // SYSEXIT

@@ -2,12 +2,15 @@
 #include <x86intrin.h>
 
 #include "monitor/cpu/descriptor.h"
+#include "monitor/cpu/memory_types.h"
 #include "monitor/cpu/privileged.h"
 
 namespace ring3 {
 namespace {
 
 enum MsrIndex : uint32_t {
+  kP5MachineCheckAddress = 0x00,
+  kP5MachineCheckType = 0x01,
   kTimeStampCounter = 0x10,
   kPlatformId = 0x17,
   kApicBase = 0x1B,
@@ -16,6 +19,8 @@ enum MsrIndex : uint32_t {
   kSysenterCs = 0x174,
   kSysenterEsp = 0x175,
   kSysenterEip = 0x176,
+  kMachineCheckCapability = 0x179,
+  kMachineCheckStatus = 0x17A,
   kMiscEnable = 0x1A0,
   kDebugCtl = 0x1D9,
   kPat = 0x277,
@@ -27,7 +32,11 @@ constexpr uint64_t kApicBaseWritable = 0xF'FFFF'F800;  // base and global enable
 /// IA32_MISC_ENABLE bits that software may flip: fast strings, prefetchers.
 constexpr uint64_t kMiscEnableWritable = 1u << 0 | 1u << 9 | 1u << 19;
 
+/// IA32_MCG_STATUS: RIPV, EIPV, MCIP.
+constexpr uint64_t kMachineCheckStatusBits = 7;
+
 bool Exists(const CpuModel& model, uint32_t index) {
+  if (IsMtrr(index)) return model.Has(cpuid_edx::kMtrr);
   switch (index) {
     case kTimeStampCounter:
       return model.Has(cpuid_edx::kTsc);
@@ -39,6 +48,12 @@ bool Exists(const CpuModel& model, uint32_t index) {
       return model.Has(cpuid_edx::kSep);
     case kPat:
       return model.Has(cpuid_edx::kPat);
+    case kP5MachineCheckAddress:
+    case kP5MachineCheckType:
+      return model.Has(cpuid_edx::kMce);
+    case kMachineCheckCapability:
+    case kMachineCheckStatus:
+      return model.Has(cpuid_edx::kMca);
     case kEfer:
       return model.Nx();
     case kPlatformId:
@@ -63,13 +78,6 @@ void CheckWritable(uint64_t value, uint64_t current, uint64_t writable) {
   if ((value ^ current) & ~writable) ThrowFault(Vector::kGeneralProtection, 0);
 }
 
-void CheckPat(uint64_t value) {
-  for (unsigned shift = 0; shift < 64; shift += 8) {
-    const uint8_t type = (value >> shift) & 0xFF;
-    if (type > 7 || type == 2 || type == 3) ThrowFault(Vector::kGeneralProtection, 0);
-  }
-}
-
 void WriteEfer(Cpu& cpu, uint64_t value) {
   CheckWritable(value, cpu.state.efer, efer::kNxe);
   const bool changed = value != cpu.state.efer;
@@ -84,6 +92,7 @@ uint64_t TimeStamp(const CpuState& state) { return __rdtsc() + state.tsc_offset;
 uint64_t ReadMsr(const Cpu& cpu, uint32_t index) {
   RequireMsr(cpu, index);
   const CpuState& state = cpu.state;
+  if (IsMtrr(index)) return ReadMtrr(state, index);
   switch (index) {
     case kTimeStampCounter:
       return TimeStamp(state);
@@ -105,14 +114,17 @@ uint64_t ReadMsr(const Cpu& cpu, uint32_t index) {
       return state.efer;
     case kDebugCtl:
       return state.debug_control;
+    case kMachineCheckStatus:
+      return state.machine_check_status;
     default:
-      return 0;  // platform ID 0, default bus configuration
+      return 0;  // platform ID 0, default bus configuration, no machine check ever, no banks of errors
   }
 }
 
 void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
   RequireMsr(cpu, index);
   CpuState& state = cpu.state;
+  if (IsMtrr(index)) return WriteMtrr(state, index, value);
   switch (index) {
     case kTimeStampCounter:
       state.tsc_offset = value - __rdtsc();
@@ -145,6 +157,10 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
     case kDebugCtl:
       CheckWritable(value, state.debug_control, debugctl::kBtf);
       state.debug_control = value;
+      return;
+    case kMachineCheckStatus:
+      CheckWritable(value, state.machine_check_status, kMachineCheckStatusBits);
+      state.machine_check_status = value;
       return;
     case kEblCrPowerOn:
       CheckWritable(value, 0, 0);

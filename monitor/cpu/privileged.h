@@ -19,11 +19,19 @@ void LoadMachineStatusWord(Cpu& cpu, uint16_t value);  // LMSW
 void ClearTaskSwitched(Cpu& cpu);                      // CLTS
 uint64_t ReadTimeStampCounter(const Cpu& cpu);         // RDTSC: CR4.TSD checked
 
-/// EFLAGS after POPF of `value` with this operand size at the current CPL/IOPL/VM. Throws #GP(0) in V86 with IOPL < 3.
+/// EFLAGS after POPF of `value` with this operand size at the current CPL/IOPL/VM. In V86 with IOPL < 3 VIF stands for
+/// IF with CR4.VME and 16-bit operands; #GP(0) without.
 uint32_t PopFlagsValue(const Cpu& cpu, uint32_t value, OperandSize size);
-/// What PUSHF pushes. Throws #GP(0) in V86 with IOPL < 3.
-uint32_t PushFlagsValue(const Cpu& cpu);
-void SetInterruptFlag(Cpu& cpu, bool enable);  // STI (with its shadow) and CLI
+/// What PUSHF pushes. V86 as above.
+uint32_t PushFlagsValue(const Cpu& cpu, OperandSize size);
+void SetInterruptFlag(Cpu& cpu, bool enable);  // STI (with its shadow) and CLI; VIF where VME or PVI say so
+
+/// Throws #GP(0) unless CR4.VME lets an instruction of this operand size use VIF, in V86 mode with IOPL < 3.
+void RequireV86Extensions(const CpuState& state, OperandSize size);
+/// EFLAGS after POPF or IRET of a 16-bit image there. Throws #GP(0) for TF, and for IF while VIP is set.
+uint32_t V86FlagsWithVirtualIf(const CpuState& state, uint32_t image);
+/// The 16-bit image of EFLAGS that PUSHF and INT n push there: IF is VIF, IOPL is 3.
+uint32_t V86ImageWithVirtualIf(const CpuState& state);
 
 /// Throws #GP(0) unless CPL <= IOPL or the TSS's I/O bitmap allows all `size` bytes (SDM 1, 19.5).
 void CheckPortAccess(Cpu& cpu, uint16_t port, unsigned size);

@@ -3,10 +3,16 @@
 #include <array>
 #include <cstring>
 
+#include "monitor/cpu/alignment.h"
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/segment_checks.h"
 
 namespace ring3 {
+namespace {
+
+constexpr uint32_t kExternal = 1;  // EXT of an error code
+
+}  // namespace
 
 GuestLinear StackView::Checked(uint32_t offset, uint32_t bytes) const {
   if (!ss_.Present() || !WithinLimit(ss_, offset, bytes)) [[unlikely]]
@@ -25,7 +31,9 @@ void StackView::PushAll(const Cpu& cpu, std::span<const uint32_t> values, Operan
   std::array<uint8_t, kMaxValues * sizeof(uint32_t)> frame;
   uint8_t* slot = frame.data() + bytes;
   for (const uint32_t& value : values) std::memcpy(slot -= width, &value, width);
-  cpu.memory.WriteBytes(Checked(Offset(esp), bytes), {frame.data(), bytes}, {AccessType::kWrite, user_});
+  const GuestLinear linear = Checked(Offset(esp), bytes);
+  if (user_) CheckAlignment(cpu.state, linear, width, error_code_ & kExternal);
+  cpu.memory.WriteBytes(linear, {frame.data(), bytes}, {AccessType::kWrite, user_});
   esp_ = esp;
 }
 
@@ -37,7 +45,9 @@ void StackView::PopAll(const Cpu& cpu, std::span<uint32_t> values, OperandSize s
     return;
   }
   std::array<uint8_t, kMaxValues * sizeof(uint32_t)> frame;
-  cpu.memory.ReadBytes(Checked(Offset(esp_), bytes), {frame.data(), bytes}, {AccessType::kRead, user_});
+  const GuestLinear linear = Checked(Offset(esp_), bytes);
+  if (user_) CheckAlignment(cpu.state, linear, width);
+  cpu.memory.ReadBytes(linear, {frame.data(), bytes}, {AccessType::kRead, user_});
   const uint8_t* slot = frame.data();
   for (uint32_t& value : values) {
     value = 0;

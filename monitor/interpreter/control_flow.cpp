@@ -66,7 +66,7 @@ FarPointer ReadFarPointer(Step& s) {
   const Operand& op = s.d.Op(0);
   if (op.type == ZYDIS_OPERAND_TYPE_POINTER) return {op.ptr.segment, op.ptr.offset};
   const GuestLinear linear =
-      CheckedLinear(s.cpu, SegOf(op.mem.segment), EffectiveAddress(s, op), s.Bytes() + 2, AccessType::kRead);
+      DataLinear(s, SegOf(op.mem.segment), EffectiveAddress(s, op), s.Bytes() + 2, AccessType::kRead, s.Bytes());
   const uint32_t offset = ReadMemory(s.cpu, linear, s.Bytes());
   return {static_cast<uint16_t>(ReadMemory(s.cpu, linear + s.Bytes(), 2)), offset};
 }
@@ -154,7 +154,7 @@ void ExecuteInto(Step& s) {
 void ExecuteBound(Step& s) {
   const Operand& op = s.d.Op(1);
   const GuestLinear linear =
-      CheckedLinear(s.cpu, SegOf(op.mem.segment), EffectiveAddress(s, op), 2 * s.Bytes(), AccessType::kRead);
+      DataLinear(s, SegOf(op.mem.segment), EffectiveAddress(s, op), 2 * s.Bytes(), AccessType::kRead, s.Bytes());
   const uint32_t lower = ReadMemory(s.cpu, linear, s.Bytes());
   const uint32_t upper = ReadMemory(s.cpu, linear + s.Bytes(), s.Bytes());
   const uint32_t index = ReadOperand(s, s.d.Op(0));

@@ -46,6 +46,21 @@ unsigned OperandBytes(const Step& s, const Operand& op) {
   }
 }
 
+/// What #AC demands of the operand (SDM 3A table 6-7).
+unsigned AlignmentOf(const Step& s, unsigned bytes) {
+  constexpr unsigned kExtendedAlignment = 8;
+  if (bytes <= kExtendedAlignment || bytes == kXmmBytes) return bytes;
+  switch (s.d.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_FNSTENV:
+    case ZYDIS_MNEMONIC_FLDENV:
+    case ZYDIS_MNEMONIC_FNSAVE:
+    case ZYDIS_MNEMONIC_FRSTOR:
+      return s.Bytes();
+    default:
+      return kExtendedAlignment;
+  }
+}
+
 /// The memory operand: checked, and copied in if it is read, before anything happens; copied out at the end.
 class MemoryOperand {
  public:
@@ -57,9 +72,11 @@ class MemoryOperand {
     const bool read = op.actions & ZYDIS_OPERAND_ACTION_MASK_READ;
     offset_ = EffectiveAddress(s, op);
     segment_ = SegOf(op.mem.segment);
-    linear_ = DataLinear(s, segment_, offset_, bytes_, written_ ? AccessType::kWrite : AccessType::kRead);
+    const AccessType type = written_ ? AccessType::kWrite : AccessType::kRead;
     const bool sse = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx;
-    if (sse && bytes_ == kXmmBytes && linear_.value % kSseAlignment && !AllowsMisaligned(s.d.insn.mnemonic)) ThrowGp0();
+    const bool aligned = sse && bytes_ == kXmmBytes && !AllowsMisaligned(s.d.insn.mnemonic);
+    linear_ = DataLinear(s, segment_, offset_, bytes_, type, aligned ? 1 : AlignmentOf(s, bytes_));
+    if (aligned && linear_.value % kSseAlignment) ThrowGp0();  // whether alignment checks are on or not
     if (written_) s.cpu.memory.CheckWritable(linear_, bytes_, s.cpu.User());
     if (read) s.cpu.memory.ReadBytes(linear_, {buffer_, bytes_}, s.cpu.Read());
   }

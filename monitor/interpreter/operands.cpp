@@ -1,13 +1,9 @@
 #include "monitor/interpreter/operands.h"
 
+#include "monitor/cpu/alignment.h"
+
 namespace ring3 {
 namespace {
-
-/// Accesses that have a natural alignment to check: words, dwords, quadwords.
-bool Misaligned(const CpuState& state, GuestLinear address, unsigned bytes) {
-  const bool checked = state.cpl == 3 && (state.cr0 & cr0::kAm) && (state.eflags & eflags::kAc);
-  return checked && (bytes == 2 || bytes == 4 || bytes == 8) && (address.value & (bytes - 1));
-}
 
 bool IsHighByte(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH; }
 
@@ -58,8 +54,12 @@ uint32_t EffectiveAddress(const Step& s, const Operand& op) {
 }
 
 GuestLinear DataLinear(const Step& s, Seg seg, uint32_t offset, unsigned bytes, AccessType type) {
+  return DataLinear(s, seg, offset, bytes, type, bytes);
+}
+
+GuestLinear DataLinear(const Step& s, Seg seg, uint32_t offset, unsigned bytes, AccessType type, unsigned alignment) {
   const GuestLinear linear = CheckedLinear(s.cpu, seg, offset, bytes, type);
-  if (Misaligned(s.state(), linear, bytes)) ThrowFault(Vector::kAlignmentCheck, 0);
+  CheckAlignment(s.state(), linear, alignment);
   return linear;
 }
 

@@ -23,8 +23,10 @@ inline Seg SegOf(ZydisRegister reg) { return static_cast<Seg>(reg - ZYDIS_REGIST
 
 /// base + index * scale + displacement, cut to the address size.
 uint32_t EffectiveAddress(const Step& s, const Operand& op);
-/// Guest-linear address of `bytes` at `offset` in `seg`. Throws #GP(0), #SS(0), and #AC(0) where alignment is checked.
+/// Guest-linear address of `bytes` at `offset` in `seg`. Throws #GP(0), #SS(0), and #AC(0) where alignment is checked:
+/// to `bytes`, a power of two, unless said otherwise.
 GuestLinear DataLinear(const Step& s, Seg seg, uint32_t offset, unsigned bytes, AccessType type);
+GuestLinear DataLinear(const Step& s, Seg seg, uint32_t offset, unsigned bytes, AccessType type, unsigned alignment);
 /// The same for a decoded memory operand.
 GuestLinear MemoryLinear(const Step& s, const Operand& op, unsigned bytes, AccessType type);
 

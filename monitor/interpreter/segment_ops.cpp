@@ -33,7 +33,8 @@ Seg FarPointerSegment(ZydisMnemonic mnemonic) {
 
 GuestLinear TableOperand(Step& s, AccessType type) {
   const Operand& op = s.d.Op(0);
-  return CheckedLinear(s.cpu, SegOf(op.mem.segment), EffectiveAddress(s, op), kTableOperandBytes, type);
+  constexpr unsigned kTableAlignment = 4;
+  return DataLinear(s, SegOf(op.mem.segment), EffectiveAddress(s, op), kTableOperandBytes, type, kTableAlignment);
 }
 
 void StoreLookup(Step& s, std::optional<uint32_t> found) {
@@ -57,7 +58,7 @@ void ExecuteMovToSegment(Step& s) {
 void ExecuteLoadFarPointer(Step& s) {
   const Operand& op = s.d.Op(s.d.memory_operand);
   const GuestLinear linear =
-      CheckedLinear(s.cpu, SegOf(op.mem.segment), EffectiveAddress(s, op), s.Bytes() + 2, AccessType::kRead);
+      DataLinear(s, SegOf(op.mem.segment), EffectiveAddress(s, op), s.Bytes() + 2, AccessType::kRead, s.Bytes());
   const uint32_t offset = ReadMemory(s.cpu, linear, s.Bytes());
   const auto selector = static_cast<uint16_t>(ReadMemory(s.cpu, linear + s.Bytes(), 2));
   LoadSegment(s.cpu, FarPointerSegment(s.d.insn.mnemonic), selector);

@@ -43,7 +43,7 @@ void ExecutePopa(Step& s) {
   }
 }
 
-void ExecutePushf(Step& s) { Push(s.cpu, PushFlagsValue(s.cpu), s.Size()); }
+void ExecutePushf(Step& s) { Push(s.cpu, PushFlagsValue(s.cpu, s.Size()), s.Size()); }
 
 void ExecutePopf(Step& s) {
   const uint32_t value = Pop(s.cpu, s.Size());
@@ -59,15 +59,15 @@ void ExecuteEnter(Step& s) {
   uint32_t link = state.gpr[kEbp];
   for (unsigned i = 1; i < level; ++i) {
     link = (link - s.Bytes()) & s.StackMask();
-    const GuestLinear linear = CheckedLinear(s.cpu, Seg::kSs, link, s.Bytes(), AccessType::kRead);
+    const GuestLinear linear = DataLinear(s, Seg::kSs, link, s.Bytes(), AccessType::kRead);
     Push(s.cpu, ReadMemory(s.cpu, linear, s.Bytes()), s.Size());
   }
   if (level > 0) Push(s.cpu, frame, s.Size());
   SetStackPointer(s, state.gpr[kEsp] - allocate);
   // The new top of stack must be writable, though nothing is written there.
   const uint32_t top = state.gpr[kEsp] & s.StackMask();
-  s.cpu.memory.CheckWritable(CheckedLinear(s.cpu, Seg::kSs, top, s.Bytes(), AccessType::kWrite), s.Bytes(),
-                             s.cpu.User());
+  const GuestLinear linear = DataLinear(s, Seg::kSs, top, s.Bytes(), AccessType::kWrite);
+  s.cpu.memory.CheckWritable(linear, s.Bytes(), s.cpu.User());
   WriteLow(state, kEbp, s.Bytes(), frame);
 }
 

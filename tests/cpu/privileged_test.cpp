@@ -100,7 +100,7 @@ TEST_CASE("CR4: bits that the model lacks are reserved") {
     const char* model;
     uint32_t allowed;
   };
-  constexpr uint32_t kPentium = cr4::kTsd | cr4::kDe | cr4::kPse;
+  constexpr uint32_t kPentium = cr4::kVme | cr4::kPvi | cr4::kTsd | cr4::kDe | cr4::kPse | cr4::kMce;
   constexpr uint32_t kPentium3 = kPentium | cr4::kPae | cr4::kPge | cr4::kPce | cr4::kOsfxsr | cr4::kOsxmmexcpt;
   for (const Row& row : {Row{"486", 0}, Row{"pentium", kPentium}, Row{"pentium3", kPentium3}, Row{"n270", kPentium3}}) {
     for (unsigned bit = 0; bit < 32; ++bit) {
@@ -160,7 +160,7 @@ TEST_CASE("MSRs") {
   WriteMsr(guest.cpu, 0xC000'0080, efer::kNxe);
   CHECK(guest.state.efer == efer::kNxe);
   CHECK_FAULT(guest, Gp(), WriteMsr(guest.cpu, 0xC000'0080, efer::kNxe | 1u << 8));
-  for (uint32_t index : {0x1Bu, 0x3Au, 0x48u, 0x179u, 0xFEu, 0x10Au, 0xC000'0103u, 0x4B56'4D00u}) {
+  for (uint32_t index : {0x1Bu, 0x3Au, 0x48u, 0x17Bu, 0xFFu, 0x210u, 0x10Au, 0xC000'0103u, 0x4B56'4D00u}) {
     CHECK_FAULT(guest, Gp(), ReadMsr(guest.cpu, index));
     CHECK_FAULT(guest, Gp(), WriteMsr(guest.cpu, index, 0));
   }
@@ -215,12 +215,12 @@ TEST_CASE("PUSHF, POPF, STI and CLI in V86 mode and at every CPL and IOPL") {
     Guest guest;
     guest.EnterV86(iopl);
     CHECK_FAULT(guest, Gp(), PopFlagsValue(guest.cpu, 0, OperandSize::k16));
-    CHECK_FAULT(guest, Gp(), PushFlagsValue(guest.cpu));
+    CHECK_FAULT(guest, Gp(), PushFlagsValue(guest.cpu, OperandSize::k16));
     CHECK_FAULT(guest, Gp(), SetInterruptFlag(guest.cpu, false));
   }
   Guest v86;
   v86.EnterV86(3);
-  CHECK(PushFlagsValue(v86.cpu) == (eflags::kReserved1 | eflags::kIf | eflags::kCf | eflags::kIopl));
+  CHECK(PushFlagsValue(v86.cpu, OperandSize::k16) == (eflags::kReserved1 | eflags::kIf | eflags::kCf | eflags::kIopl));
   CHECK(PopFlagsValue(v86.cpu, 0, OperandSize::k32) == (eflags::kReserved1 | eflags::kIopl | eflags::kVm));
   for (unsigned cpl = 0; cpl < 4; ++cpl) {
     for (unsigned iopl = 0; iopl < 4; ++iopl) {

@@ -63,6 +63,7 @@ uint32_t UndefinedFlags(const Trial& trial) {
 Outcome Interpret(Machine& machine, const Trial& trial) {
   machine.EnterFlat(3);
   CpuState& state = machine.State();
+  state.cr0 |= cr0::kAm;  // as hosts have it
   state.gpr = trial.gpr;
   state.eflags = trial.eflags;
   state.eip = Machine::kCode + Machine::kRegionBytes / 2;

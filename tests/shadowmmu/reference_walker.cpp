@@ -66,7 +66,7 @@ ReferenceWalk WalkByTheBook(std::vector<uint8_t>& ram, const PagingState& paging
   }
   if (!Bit(pde, 0)) return fault(0);
   if (w.pae && (Bits(pde, 62, 36) || (Bit(pde, 63) && !w.nxe) || (large && Bits(pde, 20, 13)))) return fault(1 | 8);
-  if (!w.pae && large && Bits(pde, 21, 13)) return fault(1 | 8);
+  if (!w.pae && large && Bits(pde, 21, paging.pse36 ? 17 : 13)) return fault(1 | 8);
 
   uint64_t leaf_at = pde_at, leaf = pde;
   if (!large) {
@@ -89,7 +89,8 @@ ReferenceWalk WalkByTheBook(std::vector<uint8_t>& ram, const PagingState& paging
   result.dirty = write || Bit(leaf, 6);
   const unsigned offset_bits = !large ? 12 : w.pae ? 21 : 22;
   result.page_bytes = uint64_t{1} << offset_bits;
-  result.physical = w.A20(Bits(leaf, 35, offset_bits) + linear % result.page_bytes);
+  const uint64_t pse36 = large && !w.pae && paging.pse36 ? Bits(leaf, 16, 13) << 19 : 0;
+  result.physical = w.A20(Bits(leaf, 35, offset_bits) + pse36 + linear % result.page_bytes);
   result.ok = true;
   return result;
 }

@@ -48,6 +48,7 @@ class RandomTables {
     state.efer = OneIn(3) ? 0 : efer::kNxe;
     for (uint64_t& pdpte : state.pdpte) pdpte = TablePage() | (OneIn(8) ? 0 : 1);
     state.a20_enabled = !OneIn(8);
+    state.pse36 = OneIn(2);
     return state;
   }
 
@@ -164,7 +165,7 @@ TEST_CASE("PagingState::From takes what a walk depends on") {
   cpu.cr4 = 3;
   cpu.efer = 4;
   cpu.pdpte = {5, 6, 7, 8};
-  const PagingState state = PagingState::From(cpu, false);
+  const PagingState state = PagingState::From(cpu, false, true);
   PagingState expected;
   expected.cr0 = 1;
   expected.cr3 = 2;
@@ -172,6 +173,7 @@ TEST_CASE("PagingState::From takes what a walk depends on") {
   expected.efer = 4;
   expected.pdpte = {5, 6, 7, 8};
   expected.a20_enabled = false;
+  expected.pse36 = true;
   CHECK(state == expected);
 }
 

@@ -76,6 +76,15 @@ TEST_CASE("engine: the board seen through KVM", "[kvm]") {
   CheckBoard("kvm");
 }
 
+TEST_CASE("engine: a firmware image under KVM", "[kvm]") {
+  if (!KvmUsable()) return;
+  const Outcome run = Run({"run", "--bios", RING3_TEST_ROM, "--engine", "kvm", "--max-seconds", "30", "--device",
+                           "isa-debug-exit,iobase=0xf4,iosize=1"});
+  CAPTURE(run.err);
+  CHECK(run.exit_code == (0x10 << 1 | 1));
+  CHECK(run.out == "rom: protected mode\n");
+}
+
 TEST_CASE("engine: kvm ends as the translator does", "[kvm]") {
   if (!KvmUsable()) return;
   Scratch scratch;

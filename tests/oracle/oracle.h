@@ -19,6 +19,7 @@ struct OracleRegion {
 
 /// A segment that a local descriptor table describes; privilege level 3, accessed (SDM 3A 3.4.5).
 struct LdtEntry {
+  /// Linux refuses conforming code segments unless they are marked not present.
   enum class Kind : uint8_t { kData, kExpandDown, kCode, kConformingCode };
 
   Kind kind = Kind::kData;

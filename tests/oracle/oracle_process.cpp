@@ -74,7 +74,9 @@ void SetLdt() {
   for (uint32_t i = 0; i < control->ldt_count || i < ldt_count; ++i) {
     LdtWord word = {i, 0, 0, kEmpty};
     if (i < control->ldt_count) word = control->ldt[i];
-    const long result = Call(SYS_modify_ldt, kModifyLdtWrite, reinterpret_cast<long>(&word), sizeof word);
+    // It returns its errors as 32 bits.
+    const int result =
+        static_cast<int>(Call(SYS_modify_ldt, kModifyLdtWrite, reinterpret_cast<long>(&word), sizeof word));
     if (result < 0) control->refused = static_cast<uint32_t>(-result);
   }
   ldt_count = control->ldt_count;

@@ -7,7 +7,7 @@
 namespace ring3::oracle {
 
 inline constexpr int kMemoryFd = 3, kSocketFd = 4;  // in the process
-inline constexpr uint32_t kMaxRegions = 8, kMaxLdt = 16, kPageBytes = 4096;
+inline constexpr uint32_t kMaxRegions = 8, kMaxLdt = 32, kPageBytes = 4096;
 inline constexpr uint32_t kPoolOffset = 2 * kPageBytes, kSharedBytes = 4u << 20;
 
 struct Region {

@@ -7,7 +7,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "translator/dump.h"
+#include "monitor/cpu/descriptor.h"
+#include "monitor/cpu/guest_decoder.h"
 
 namespace ring3 {
 namespace {
@@ -27,6 +28,40 @@ Bytes Noise(uint32_t seed, size_t bytes) {
   return out;
 }
 
+/// What the regions hold when a program starts.
+struct Contents {
+  explicit Contents(const Program& program)
+      : data(Noise(program.seed, guest::kDataBytes)), stack(Noise(program.seed + 1, guest::kStackBytes)) {
+    if (program.segmentation) top = Noise(program.seed + 2, guest::kTopBytes);
+    for (const Patch& patch : program.patches) {
+      Put(data, guest::kData, patch);
+      Put(stack, guest::kStack, patch);
+      Put(top, guest::kTop, patch);
+    }
+  }
+  Bytes data, stack, top;
+
+ private:
+  static void Put(Bytes& region, uint32_t base, const Patch& patch) {
+    for (size_t i = 0; i < patch.bytes.size(); ++i) {
+      const uint32_t at = patch.address + static_cast<uint32_t>(i) - base;
+      if (at < region.size()) region[at] = patch.bytes[i];
+    }
+  }
+};
+
+uint64_t LdtDescriptor(const LdtEntry& entry, unsigned dpl) {
+  using namespace segattr;
+  unsigned attributes = kAccessed | kS | dpl << kDplShift | (entry.present ? kPresent : 0) | (entry.big ? kDb : 0) |
+                        (entry.pages ? kG : 0);
+  if (entry.kind == LdtEntry::Kind::kExpandDown) attributes |= kExpandDown;
+  if (entry.kind >= LdtEntry::Kind::kCode) attributes |= kCode;
+  if (entry.kind == LdtEntry::Kind::kConformingCode) attributes |= kConforming;
+  if (!entry.read_only) attributes |= kWritable;  // of code: readable
+  return (entry.limit & 0xFFFFu) | uint64_t{entry.base & 0xFF'FFFF} << 16 | uint64_t{attributes & 0xFFu} << 40 |
+         uint64_t{entry.limit >> 16} << 48 | uint64_t{attributes & 0xF000u} << 40 | uint64_t{entry.base >> 24} << 56;
+}
+
 /// Registers with plausible numbers: FNINIT's control word and tags, any contents.
 std::array<uint8_t, 512> FpuNoise(std::mt19937& random) {
   std::array<uint8_t, 512> image = OracleState().fxsave;
@@ -40,6 +75,13 @@ std::array<uint8_t, 512> FpuNoise(std::mt19937& random) {
   const auto status = static_cast<uint16_t>(random() & 0x7F00);
   std::memcpy(&image[2], &status, sizeof status);
   return image;
+}
+
+/// The selector that a program at CPL 0 has for one at CPL 3.
+uint16_t AtCpl0(uint16_t selector) {
+  constexpr uint16_t kRpl = 3;
+  if (selector == guest::kCode3) return guest::kCode0;
+  return selector == guest::kData3 ? guest::kData0 : static_cast<uint16_t>(selector & ~kRpl);
 }
 
 void CompareBytes(const char* what, uint32_t base, const Bytes& actual, const Bytes& expected, std::string& text) {
@@ -101,12 +143,52 @@ Bytes Assemble(uint32_t address, const std::function<void(asmjit::x86::Assembler
   return {buffer.data(), buffer.data() + buffer.size()};
 }
 
+SegmentRegister Segmentation::Load(uint16_t selector, unsigned cpl) const {
+  constexpr uint16_t kTable = 4, kIndexShift = 3, kRpl = 3;
+  if ((selector & ~kRpl) == 0) return {.selector = selector};
+  const auto own = static_cast<uint16_t>((selector & ~kRpl) | cpl);
+  if (!(selector & kTable)) {
+    const bool code = selector == guest::kCode3;
+    if (cpl == 3) return {selector, static_cast<uint16_t>(code ? 0xC0FB : 0xC0F3), 0, 0xFFFF'FFFF};
+    return {AtCpl0(selector), static_cast<uint16_t>(code ? 0xC09B : 0xC093), 0, 0xFFFF'FFFF};
+  }
+  return Descriptor{LdtDescriptor(ldt.at(selector >> kIndexShift), cpl)}.Load(own);
+}
+
+uint32_t Program::CodeBase() const {
+  return segmentation ? segmentation->Load(segmentation->selectors[static_cast<unsigned>(Seg::kCs)], cpl).base : 0;
+}
+
+bool Program::Code32() const {
+  return !segmentation || segmentation->Load(segmentation->selectors[static_cast<unsigned>(Seg::kCs)], cpl).Big();
+}
+
+void LoadSegments(TestMachine& machine, const Segmentation& segmentation, unsigned cpl) {
+  CpuState& s = machine.State();
+  uint32_t at = guest::kLdt;
+  for (const LdtEntry& entry : segmentation.ldt) {
+    machine.Set<uint64_t>(at, LdtDescriptor(entry, cpl));
+    at += sizeof(uint64_t);
+  }
+  constexpr uint16_t kPresentLdt = 0x82;
+  s.ldtr = {.selector = 0x70,
+            .attributes = kPresentLdt,
+            .base = guest::kHighKernel + guest::kLdt,
+            .limit = static_cast<uint32_t>(segmentation.ldt.size() * sizeof(uint64_t) - 1)};
+  for (unsigned i = 0; i < kSegCount; ++i) s.seg[i] = segmentation.Load(segmentation.selectors[i], cpl);
+}
+
 void Load(TestMachine& machine, const Program& program) {
   machine.Reset(program.cpl);
-  machine.LoadCode(program.code, program.offset);
-  machine.Write(guest::kDataFrames, Noise(program.seed, guest::kDataBytes));
-  machine.Write(guest::kStackFrames, Noise(program.seed + 1, guest::kStackBytes));
+  machine.LoadCode(program.code, program.offset, program.writable_code);
+  const Contents contents(program);
+  machine.Write(guest::kDataFrames, contents.data);
+  machine.Write(guest::kStackFrames, contents.stack);
   CpuState& s = machine.State();
+  if (program.segmentation) {
+    machine.Write(guest::kTopFrames, contents.top);
+    LoadSegments(machine, *program.segmentation, program.cpl);
+  }
   s.gpr = program.gpr;
   s.eip = program.Start();
   s.eflags = program.eflags;
@@ -126,9 +208,15 @@ Outcome RunNatively(const Program& program) {
   start.fxsave = program.fxsave;
   Bytes code(guest::kCodeBytes, kInt3);
   std::copy(program.code.begin(), program.code.end(), code.begin() + program.offset);
-  start.regions = {{guest::kCode, std::move(code), false},
-                   {guest::kData, Noise(program.seed, guest::kDataBytes), true},
-                   {guest::kStack, Noise(program.seed + 1, guest::kStackBytes), true}};
+  Contents contents(program);
+  start.regions = {{guest::kCode, std::move(code), program.writable_code},
+                   {guest::kData, std::move(contents.data), true},
+                   {guest::kStack, std::move(contents.stack), true}};
+  if (program.segmentation) {
+    start.regions.push_back({guest::kTop, std::move(contents.top), true});
+    start.ldt = program.segmentation->ldt;
+    start.selectors = program.segmentation->selectors;
+  }
   const OracleResult result = RunOracle(start);
   if (result.timed_out) throw std::runtime_error("the processor did not finish");
   Outcome out{.vector = result.vector, .gpr = result.state.gpr, .eip = result.state.eip, .eflags = result.state.eflags};
@@ -141,11 +229,17 @@ Outcome RunNatively(const Program& program) {
   out.fxsave = result.state.fxsave;
   out.data = result.state.regions[1].bytes;
   out.stack = result.state.regions[2].bytes;
+  if (program.segmentation) {
+    out.code = result.state.regions[0].bytes;
+    out.top = result.state.regions[3].bytes;
+    out.selectors = result.state.selectors;
+  }
   return out;
 }
 
 std::string Difference(const Outcome& actual, const Outcome& expected, const Ignore& ignore) {
   constexpr const char* kNames[] = {"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"};
+  constexpr const char* kSegments[] = {"es", "cs", "ss", "ds", "fs", "gs"};
   const auto number = [](const std::optional<uint32_t>& v) { return v ? static_cast<int>(*v) : -1; };
   std::string text;
   if (actual.vector != expected.vector) {
@@ -160,13 +254,36 @@ std::string Difference(const Outcome& actual, const Outcome& expected, const Ign
   check("eip", actual.eip, expected.eip);
   check("eflags", actual.eflags & ~ignore.flags, expected.eflags & ~ignore.flags);
   if (!ignore.selectors) {
-    for (unsigned i = 0; i < kSegCount; ++i) check("selector", actual.selectors[i], expected.selectors[i]);
+    for (unsigned i = 0; i < kSegCount; ++i) {
+      const uint16_t theirs = ignore.rpl ? AtCpl0(expected.selectors[i]) : expected.selectors[i];
+      // Returns of the host's kernel from its interrupts clear the privilege of null selectors.
+      if (!IsNull(theirs) || !IsNull(actual.selectors[i])) check(kSegments[i], actual.selectors[i], theirs);
+    }
   }
   CompareFpu(actual, expected, ignore.x87_pointers, text);
   CompareBytes("data", guest::kData, actual.data, expected.data, text);
   CompareBytes("stack", guest::kStack, actual.stack, expected.stack, text);
+  if (!actual.top.empty() && !expected.top.empty()) {
+    CompareBytes("top", guest::kTop, actual.top, expected.top, text);
+    CompareBytes("code", guest::kCode, actual.code, expected.code, text);
+  }
   return text;
 }
+
+namespace {
+
+std::string DescribeSegments(const Segmentation& segmentation, unsigned cpl) {
+  constexpr const char* kNames[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+  std::string text;
+  for (unsigned i = 0; i < kSegCount; ++i) {
+    const SegmentRegister s = segmentation.Load(segmentation.selectors[i], cpl);
+    text += fmt::format("  {} {:04x} base {:08x} limit {:08x} attributes {:04x}\n", kNames[i], s.selector, s.base,
+                        s.limit, s.attributes);
+  }
+  return text;
+}
+
+}  // namespace
 
 std::string Describe(const Program& program) {
   std::string text = fmt::format("seed {}, CPL {}, eflags {:08x}, at {:08x}:", program.seed, program.cpl,
@@ -174,13 +291,25 @@ std::string Describe(const Program& program) {
   for (uint8_t byte : program.code) text += fmt::format(" {:02x}", byte);
   text += "\n  registers";
   for (uint32_t r : program.gpr) text += fmt::format(" {:08x}", r);
-  text += "\n";
+  const auto word = [&](unsigned offset) { return program.fxsave[offset] | program.fxsave[offset + 1] << 8; };
+  text += fmt::format("\n  FCW {:04x} FSW {:04x} MXCSR {:04x}\n", word(0), word(2), word(24));
+  if (program.segmentation) text += DescribeSegments(*program.segmentation, program.cpl);
+  ZydisFormatter formatter;
+  ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
+  const ZydisDecoder decoder = MakeGuestDecoder(program.Code32());
   for (size_t at = 0; at < program.code.size();) {
-    unsigned length = 1;
-    const std::span<const uint8_t> rest(program.code.data() + at, program.code.size() - at);
-    text +=
-        fmt::format("    {:08x} {}\n", program.Start() + at, Disassemble(rest, program.Start() + at, false, length));
-    at += length;
+    ZydisDecodedInstruction insn;
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    char line[128] = "(nothing)";
+    const uint64_t address = program.Start() + at;
+    if (ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, &program.code[at], program.code.size() - at, &insn, operands))) {
+      ZydisFormatterFormatInstruction(&formatter, &insn, operands, insn.operand_count_visible, line, sizeof line,
+                                      address, nullptr);
+      at += insn.length;
+    } else {
+      ++at;
+    }
+    text += fmt::format("    {:08x} {}\n", address, line);
   }
   return text;
 }

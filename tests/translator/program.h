@@ -14,6 +14,21 @@ namespace ring3 {
 
 using Bytes = std::vector<uint8_t>;
 
+/// Bytes that a program finds at a linear address of the data, stack or top region instead of noise.
+struct Patch {
+  uint32_t address;
+  Bytes bytes;
+};
+
+/// Segments of the LDT; selectors are those that the program has at CPL 3, and may be those of the flat segments too.
+struct Segmentation {
+  std::vector<LdtEntry> ldt;
+  std::array<uint16_t, kSegCount> selectors{};
+
+  /// What the selector gives at this privilege; a null selector gives a segment that is not present.
+  SegmentRegister Load(uint16_t selector, unsigned cpl) const;
+};
+
 /// Code and everything its result depends on. The data and stack regions hold noise made from `seed`.
 struct Program {
   Bytes code;
@@ -23,8 +38,14 @@ struct Program {
   std::array<uint8_t, 512> fxsave{};
   uint32_t seed = 0;
   unsigned cpl = 3;
+  std::vector<Patch> patches;
+  std::optional<Segmentation> segmentation;  // for machines with the kernel at guest::kHighKernel
+  bool writable_code = false;
 
-  uint32_t Start() const { return guest::kCode + offset; }
+  uint32_t CodeBase() const;
+  /// EIP to begin with.
+  uint32_t Start() const { return guest::kCode + offset - CodeBase(); }
+  bool Code32() const;
 };
 
 /// EBX, ESI, EDI point into the data region and EBP and ESP into the stack (16-byte aligned, but for EDI), ECX is often
@@ -44,6 +65,7 @@ struct Ignore {
   uint32_t flags = 0;
   bool x87_pointers = true;  // FIP, FDP: native ones have another layout
   bool selectors = false;    // native FS and GS are others
+  bool rpl = false;          // the expected selectors are those at CPL 3, the actual ones at CPL 0
 };
 
 /// What differs, a line each; empty when nothing does.

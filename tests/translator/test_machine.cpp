@@ -46,7 +46,8 @@ void Crash(int signal, siginfo_t* info, void*) {
 }  // namespace
 
 TestMachine::TestMachine(TestMachineOptions options)
-    : vcpu_{.run = {},
+    : kernel_base_(options.kernel_base),
+      vcpu_{.run = {},
             .cpu = {.state = {}, .model = FindCpuModel("max"), .memory = linear_, .mmu = mmu_, .ports = ports_}} {
   if (!options.interpreter) {
     translator_ = std::make_unique<Translator>(physical_, mmu_, options.translator);
@@ -65,7 +66,7 @@ void TestMachine::BuildTables() {
   };
   set(guest::kCode0, 0, 0xFFFFF, kFlatCode);
   set(guest::kData0, 0, 0xFFFFF, kFlatData);
-  set(guest::kMainTask, guest::kTss, kTssBytes - 1, kBusyTss);
+  set(guest::kMainTask, kernel_base_ + guest::kTss, kTssBytes - 1, kBusyTss);
   set(guest::kCode3, 0, 0xFFFFF, kFlatCode | kDpl3);
   set(guest::kData3, 0, 0xFFFFF, kFlatData | kDpl3);
   set(guest::kFs, guest::kFsBase, 0xFFFFF, kFlatData | kDpl3);
@@ -76,23 +77,25 @@ void TestMachine::BuildTables() {
 
   std::array<uint8_t, kTssStride> empty{};
   Write(guest::kTss, empty);
-  Set<uint32_t>(guest::kTss + tss::kEsp0, guest::kKernelStackTop);
+  Set<uint32_t>(guest::kTss + tss::kEsp0, kernel_base_ + guest::kKernelStackTop);
   Set<uint16_t>(guest::kTss + tss::kSs0, guest::kData0);
   Set<uint16_t>(guest::kTss + tss::kIoMap, kTssBytes);
   for (uint32_t i = 0; i < kHandlerTasks; ++i) {
     const uint32_t task = guest::kHandlerTss + i * kTssStride, handler = guest::kHandlers + i * kHandlerStride;
     const uint16_t selector = static_cast<uint16_t>(guest::kFirstHandlerTask + 8 * i);
-    set(selector, task, kTssBytes - 1, kAvailableTss);
+    set(selector, kernel_base_ + task, kTssBytes - 1, kAvailableTss);
     Write(task, empty);
     Set<uint32_t>(task + tss::kCr3, guest::kPageDirectory);
-    Set<uint32_t>(task + tss::kEip, handler);
+    Set<uint32_t>(task + tss::kEip, kernel_base_ + handler);
     Set<uint32_t>(task + tss::kEflags, eflags::kReserved1);
-    Set<uint32_t>(task + tss::kGpr + 4 * kEsp, guest::kHandlerStackTop);
+    Set<uint32_t>(task + tss::kGpr + 4 * kEsp, kernel_base_ + guest::kHandlerStackTop);
     for (unsigned s = 0; s < kSegCount; ++s) {
       const bool code = s == static_cast<unsigned>(Seg::kCs);
       Set<uint32_t>(task + tss::kSegments + 4 * s, code ? guest::kCode0 : guest::kData0);
     }
-    Set<uint64_t>(guest::kIdt + 8 * i, Gate(selector, 0, kTaskGate, 3));
+    // Linux lets its programs use the gates of INT3 and INTO.
+    const bool own = kernel_base_ && i != 3 && i != 4;
+    Set<uint64_t>(guest::kIdt + 8 * i, Gate(selector, 0, kTaskGate, own ? 0 : 3));
   }
 }
 
@@ -101,11 +104,15 @@ void TestMachine::BuildPaging() {
     const uint8_t halt[] = {0xF4, 0xEB, 0xFD};  // hlt; jmp -3
     Write(guest::kHandlers + i * kHandlerStride, halt);
   }
-  for (uint32_t page = 0; page < 4u << 20; page += kPageSize) Map(page, page, guest::kPresent | guest::kWritable);
+  const uint32_t kernel_bytes = kernel_base_ ? guest::kKernelBytes : 4u << 20;
+  for (uint32_t page = 0; page < kernel_bytes; page += kPageSize) {
+    Map(kernel_base_ + page, page, guest::kPresent | guest::kWritable);
+  }
   constexpr uint32_t kAll = guest::kPresent | guest::kWritable | guest::kUser;
   for (uint32_t at = 0; at < guest::kDataBytes; at += kPageSize) Map(guest::kData + at, guest::kDataFrames + at, kAll);
   for (uint32_t at = 0; at < guest::kStackBytes; at += kPageSize)
     Map(guest::kStack + at, guest::kStackFrames + at, kAll);
+  if (kernel_base_) Map(guest::kTop, guest::kTopFrames, kAll);
 }
 
 uint32_t TestMachine::EntryAddress(uint32_t linear) {
@@ -128,14 +135,15 @@ void TestMachine::SetGate(uint8_t vector, uint32_t eip, unsigned dpl) {
   Set<uint64_t>(guest::kIdt + 8u * vector, Gate(guest::kCode0, eip, kInterruptGate, dpl));
 }
 
-void TestMachine::LoadCode(std::span<const uint8_t> code, uint32_t offset) {
+void TestMachine::LoadCode(std::span<const uint8_t> code, uint32_t offset, bool writable) {
   std::vector<uint8_t> region(guest::kCodeBytes, kInt3);
   std::copy(code.begin(), code.end(), region.begin() + offset);
   if (next_frame_ + guest::kCodeBytes > guest::kRamBytes) next_frame_ = guest::kFreeFrames;
   Write(next_frame_, region);
   for (uint32_t at = 0; at < guest::kCodeBytes; at += kPageSize) {
-    Map(guest::kCode + at, next_frame_ + at, guest::kPresent | guest::kUser);
+    Map(guest::kCode + at, next_frame_ + at, guest::kPresent | guest::kUser | (writable ? guest::kWritable : 0));
   }
+  code_frame_ = next_frame_;
   next_frame_ += guest::kCodeBytes;
 }
 
@@ -148,9 +156,10 @@ void TestMachine::Reset(unsigned cpl, bool paging) {
   s.cr4 = cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kPge;
   s.cr3 = guest::kPageDirectory;
   s.cpl = static_cast<uint8_t>(cpl);
-  s.gdtr = {guest::kGdt, kGdtLimit};
-  s.idtr = {guest::kIdt, kIdtLimit};
-  s.tr = {.selector = guest::kMainTask, .attributes = kBusyTss, .base = guest::kTss, .limit = kTssBytes - 1};
+  s.gdtr = {kernel_base_ + guest::kGdt, kGdtLimit};
+  s.idtr = {kernel_base_ + guest::kIdt, kIdtLimit};
+  s.tr = {
+      .selector = guest::kMainTask, .attributes = kBusyTss, .base = kernel_base_ + guest::kTss, .limit = kTssBytes - 1};
   const auto attributes = [cpl](uint16_t kind) { return static_cast<uint16_t>(kind | cpl << segattr::kDplShift); };
   for (SegmentRegister& segment : s.seg) {
     segment = {cpl == 3 ? guest::kData3 : guest::kData0, attributes(kFlatData), 0, 0xFFFF'FFFF};
@@ -232,7 +241,8 @@ Outcome TestMachine::Collect() {
   for (unsigned i = 0; i < kSegCount; ++i) out.selectors[i] = s.seg[i].selector;
   if (s.tr.selector != guest::kMainTask) {
     out.vector = (s.tr.selector - guest::kFirstHandlerTask) / 8u;
-    if (s.gpr[kEsp] == guest::kHandlerStackTop - 4) out.error_code = Get<uint32_t>(guest::kHandlerStackTop - 4);
+    if (s.gpr[kEsp] == kernel_base_ + guest::kHandlerStackTop - 4)
+      out.error_code = Get<uint32_t>(guest::kHandlerStackTop - 4);
     out.eip = Get<uint32_t>(guest::kTss + tss::kEip);
     out.eflags = Get<uint32_t>(guest::kTss + tss::kEflags);
     for (unsigned i = 0; i < kGprCount; ++i) out.gpr[i] = Get<uint32_t>(guest::kTss + tss::kGpr + 4 * i);
@@ -245,6 +255,10 @@ Outcome TestMachine::Collect() {
   };
   out.data = copy(guest::kDataFrames, guest::kDataBytes);
   out.stack = copy(guest::kStackFrames, guest::kStackBytes);
+  if (kernel_base_) {
+    out.top = copy(guest::kTopFrames, guest::kTopBytes);
+    out.code = copy(code_frame_, guest::kCodeBytes);
+  }
   return out;
 }
 

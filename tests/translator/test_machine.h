@@ -20,12 +20,13 @@ namespace ring3 {
 /// Guest-physical layout. The first 4 MiB are mapped identically, for the supervisor alone.
 namespace guest {
 inline constexpr uint32_t kRamBytes = 16u << 20;
-inline constexpr uint32_t kGdt = 0x8000, kTss = 0x9000, kIdt = 0xA000, kHandlers = 0xB000, kHandlerTss = 0xC000,
-                          kHandlerStackTop = 0xF000;
+inline constexpr uint32_t kHighKernel = 0x5C40'0000, kKernelBytes = 0x80000;  // an alternative place for what follows
+inline constexpr uint32_t kLdt = 0x7000, kGdt = 0x8000, kTss = 0x9000, kIdt = 0xA000, kHandlers = 0xB000,
+                          kHandlerTss = 0xC000, kHandlerStackTop = 0xF000;
 inline constexpr uint32_t kPageDirectory = 0x10000, kFirstPageTable = 0x11000, kPageTablesEnd = 0x60000;
 inline constexpr uint32_t kLowCode = 0x80000;  // for programs that run without paging
 inline constexpr uint32_t kKernelStackTop = 0x78000;
-inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000,
+inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000, kTopFrames = 0x12'0000,
                           kScratchFrames = 0x20'0000,  // up to kFreeFrames: for the tests themselves
     kFreeFrames = 0x40'0000;
 
@@ -33,6 +34,7 @@ inline constexpr uint32_t kDataFrames = 0x10'0000, kStackFrames = 0x11'0000,
 inline constexpr uint32_t kCode = 0x1000'0000, kCodeBytes = 2 * kPageSize;
 inline constexpr uint32_t kData = 0x1001'0000, kDataBytes = 4 * kPageSize;
 inline constexpr uint32_t kStack = 0x1002'0000, kStackBytes = 2 * kPageSize;
+inline constexpr uint32_t kTop = 0xFFFF'F000, kTopBytes = kPageSize;  // only with the kernel at kHighKernel
 
 // Selectors. CPL 3 has those that Linux gives its 32-bit programs, so that PUSH DS stores the same natively.
 inline constexpr uint16_t kCode0 = 0x08, kData0 = 0x10, kMainTask = 0x18, kCode3 = 0x23, kData3 = 0x2B, kFs = 0x33,
@@ -52,11 +54,15 @@ struct Outcome {
   std::array<uint16_t, kSegCount> selectors{};
   std::array<uint8_t, 512> fxsave{};
   std::vector<uint8_t> data, stack;  // the linear regions
+  std::vector<uint8_t> top, code;    // only with the kernel at kHighKernel
 };
 
 struct TestMachineOptions {
   bool interpreter = false;  // the reference: no translator at all
   TranslatorOptions translator{.cache_bytes = 1u << 20};
+  /// Where the kernel's own tables and stacks are seen, instead of the identity mapping of the first 4 MiB. With
+  /// guest::kHighKernel hardly any address but those of the regions leads anywhere, as in the native runs.
+  uint32_t kernel_base = 0;
 };
 
 class TestMachine {
@@ -70,8 +76,9 @@ class TestMachine {
   void Reset(unsigned cpl, bool paging = true);
 
   /// Puts code at kCode + offset, the rest of the region being INT3, in frames that were not used for a long time:
-  /// rewriting the same page would make the translator treat it as self-modifying. The region is read-only.
-  void LoadCode(std::span<const uint8_t> code, uint32_t offset);
+  /// rewriting the same page would make the translator treat it as self-modifying. The region is read-only
+  /// unless said otherwise.
+  void LoadCode(std::span<const uint8_t> code, uint32_t offset, bool writable = false);
   /// Maps one page now, with INVLPG.
   void Map(uint32_t linear, uint32_t physical, uint32_t flags);
   void Unmap(uint32_t linear) { Map(linear, 0, 0); }
@@ -117,6 +124,7 @@ class TestMachine {
   void RunInterpreted();
   Outcome Collect();
 
+  const uint32_t kernel_base_;
   PhysicalMemory physical_{guest::kRamBytes};
   ShadowMmu mmu_{physical_};
   LinearMemory linear_{physical_};
@@ -126,7 +134,7 @@ class TestMachine {
   ExitTrace trace_;
   std::unique_ptr<BtEngine> engine_;
   std::unique_ptr<HostSignals> signals_;
-  uint32_t next_frame_ = guest::kFreeFrames;
+  uint32_t next_frame_ = guest::kFreeFrames, code_frame_ = 0;
   uint32_t next_table_ = guest::kFirstPageTable;
 };
 

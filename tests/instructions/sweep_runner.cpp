@@ -1,0 +1,152 @@
+#include "tests/instructions/sweep_runner.h"
+
+#include <fmt/core.h>
+
+#include <numeric>
+
+#include "tests/oracle/comparable.h"
+
+namespace ring3 {
+namespace {
+
+constexpr unsigned kMostOfOneName = 2, kMostNames = 60;
+constexpr uint32_t kLargestNumber = 16;  // bytes
+
+constexpr TestMachineOptions kInterpreted{.interpreter = true, .kernel_base = guest::kHighKernel};
+constexpr TestMachineOptions kTranslated{.kernel_base = guest::kHighKernel};
+
+/// Flags that the SDM leaves undefined and that are not the processor's own because C++ computes the instruction: the
+/// decimal ones, which 64-bit mode lacks (SDM 2A, AAA, AAD, AAM, AAS; 2A, DAA, DAS).
+uint32_t UndefinedFlags(const SingleTrial& trial) {
+  switch (trial.decoded ? trial.insn.mnemonic : ZYDIS_MNEMONIC_INVALID) {
+    case ZYDIS_MNEMONIC_AAA:
+    case ZYDIS_MNEMONIC_AAS:
+      return eflags::kOf | eflags::kSf | eflags::kZf | eflags::kPf;
+    case ZYDIS_MNEMONIC_AAD:
+    case ZYDIS_MNEMONIC_AAM:
+      return eflags::kOf | eflags::kAf | eflags::kCf;
+    case ZYDIS_MNEMONIC_DAA:
+    case ZYDIS_MNEMONIC_DAS:
+      return eflags::kOf;
+    default:
+      return 0;
+  }
+}
+
+/// Steps through [0, count) in scattered order.
+uint64_t Scatter(uint64_t n, uint64_t count) {
+  uint64_t step = static_cast<uint64_t>(static_cast<double>(count) * 0.618033988749895) | 1;
+  while (std::gcd(step, count) != 1) step += 2;
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(n) * step % count);
+}
+
+constexpr uint32_t kPageFault = 14, kStackFault = 12, kGeneralProtection = 13, kSimdException = 19;
+
+/// Outcomes of which the SDM allows several, or that are right on one vendor's processors alone.
+bool Unspecified(const SingleTrial& trial, const Outcome& native) {
+  const bool checked = native.vector == kStackFault || native.vector == kGeneralProtection;
+  const bool memory = checked || native.vector == kPageFault;
+  // LOCK where it is not allowed and an operand that faults, of VERR, VERW and the like: which comes first.
+  if (!trial.decoded) return memory && trial.system;
+  // Whether an operand across the end of a 4 GiB segment wraps or faults (SDM 3A 5.3).
+  if (trial.wraps && checked) return true;
+  // Which of several violations is reported: alignment or limit; of CMPS's two operands; of the pieces of an image or a
+  // far pointer.
+  if (trial.misaligned && checked) return true;
+  const bool image = trial.insn.meta.isa_ext == ZYDIS_ISA_EXT_X87 && trial.operand_bytes > kLargestNumber;
+  switch (trial.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_LDS:
+    case ZYDIS_MNEMONIC_LES:
+    case ZYDIS_MNEMONIC_LFS:
+    case ZYDIS_MNEMONIC_LGS:
+    case ZYDIS_MNEMONIC_LSS:
+    // AMD: has switched the x87 registers to MMX, and reports the address of the first byte, stored or not.
+    case ZYDIS_MNEMONIC_MASKMOVQ:
+    case ZYDIS_MNEMONIC_MASKMOVDQU:
+      return memory;
+    // AMD: has pushed the return address before the target is found to be outside its segment.
+    case ZYDIS_MNEMONIC_CALL:
+      return checked && trial.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR;
+    // AMD: does not report the inexact result beside the underflow that it raises an exception for.
+    case ZYDIS_MNEMONIC_CVTSD2SS:
+    case ZYDIS_MNEMONIC_CVTPD2PS:
+      return native.vector == kSimdException;
+    default:
+      return image && memory;
+  }
+}
+
+bool Comparable(const EncodingRow& row) { return row.offered || row.mnemonic == ZYDIS_MNEMONIC_INVALID; }
+
+}  // namespace
+
+SweepRunner::SweepRunner() : translated_(kTranslated), interpreted_(kInterpreted) {}
+
+uint64_t SweepRunner::Product() { return AllRows().size() * AllAddressForms().size(); }
+
+void SweepRunner::Try(uint64_t n) {
+  // All rows in turn, each time with another form.
+  const size_t rows = AllRows().size(), forms = AllAddressForms().size();
+  const size_t row_number = Scatter(n % rows, rows), form_number = Scatter(n / rows + row_number, forms);
+  const EncodingRow& row = AllRows()[row_number];
+  if (!Comparable(row)) return;
+  const auto trial = BuildTrial(row, AllAddressForms()[form_number], n);
+  if (!trial) return;
+  Compare(*trial, row, n);
+  rows_seen_.insert(row_number);
+  if (row.form == OperandForm::kMemory) forms_seen_.insert(form_number);
+}
+
+void SweepRunner::Compare(const SingleTrial& trial, const EncodingRow& row, uint64_t n) {
+  const Program& program = trial.program;
+  try {
+    const Outcome native = RunNatively(program);
+    if (native.vector == kPageFault && native.cr2 - guest::kHighKernel < guest::kKernelBytes) return;
+    if (Unspecified(trial, native)) return;
+    ++compared_;
+    const Ignore ignore{.flags = UndefinedFlags(trial), .rpl = program.cpl == 0};
+    const std::string translated = Difference(RunOn(translated_, program), native, ignore);
+    const std::string interpreted = Difference(RunOn(interpreted_, program), native, ignore);
+    if (translated == interpreted) return Note(row.Name(), "both engines", trial, n, translated);
+    Note(row.Name(), "translated", trial, n, translated);
+    Note(row.Name(), "interpreted", trial, n, interpreted);
+  } catch (const std::runtime_error& error) {
+    Note(row.Name(), "any", trial, n, fmt::format("  {}\n", error.what()));
+  }
+}
+
+void SweepRunner::Note(const std::string& name, const char* engine, const SingleTrial& trial, uint64_t n,
+                       const std::string& difference) {
+  if (difference.empty()) return;
+  ++failed_;
+  if (++failed_by_name_[name] > kMostOfOneName || failed_by_name_.size() > kMostNames) return;
+  report_ += fmt::format("trial {}: {} {}: {}{}\n", n, engine, name, Describe(trial.program), difference);
+}
+
+std::string SweepRunner::Report() const {
+  std::string names;
+  for (const auto& [name, count] : failed_by_name_) names += fmt::format("  {} ({})\n", name, count);
+  return fmt::format("{} of {} trials differ:\n{}{}", failed_, compared_, names, report_);
+}
+
+std::string SweepRunner::RowsMissed() const {
+  std::string missed;
+  for (size_t i = 0; i < AllRows().size(); ++i) {
+    const EncodingRow& row = AllRows()[i];
+    if (Comparable(row) && !rows_seen_.contains(i) && !NeverComparable(row)) missed += row.Name() + "\n";
+  }
+  return missed;
+}
+
+std::string SweepRunner::FormsMissed() const {
+  std::string missed;
+  for (size_t i = 0; i < AllAddressForms().size(); ++i) {
+    if (!forms_seen_.contains(i)) missed += AllAddressForms()[i].Name() + "\n";
+  }
+  return missed;
+}
+
+}  // namespace ring3

@@ -1,6 +1,7 @@
 // Interrupts and exceptions on their way into a handler (SDM 3A chapter 6; 2A INT n; 20.1.4 for real mode).
 #include <array>
 #include <span>
+#include <utility>
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
@@ -252,8 +253,13 @@ void RaiseSoftwareInterrupt(Cpu& cpu, uint8_t vector, SoftwareInterrupt kind, ui
     if (state.Iopl() < 3) ThrowFault(Vector::kGeneralProtection, 0);
   }
   const bool is_int1 = kind == SoftwareInterrupt::kInt1;  // a hardware exception as far as gates are concerned
-  if (is_int1) cpu.state.dr[7] &= ~dr7::kGd;
+  uint32_t traps = 0;
+  if (is_int1) {
+    cpu.state.dr[7] &= ~dr7::kGd;
+    traps = std::exchange(cpu.state.pending_debug, 0);  // held off by MOV SS: they and INT1 are one #DB
+  }
   Deliver(cpu, {vector, !is_int1, is_int1 ? 1u : 0u, return_eip, state.eflags & ~eflags::kRf, std::nullopt});
+  if (traps) cpu.state.dr[6] = (cpu.state.dr[6] & ~dr6::kBreakpoints) | traps;
 }
 
 void DeliverFault(Cpu& cpu, GuestFault fault) {

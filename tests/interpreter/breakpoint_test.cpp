@@ -196,6 +196,17 @@ TEST_CASE("MOV SS and POP SS hold off debug exceptions until the next instructio
   REQUIRE(m.StepAndTrap({0xCD, 0x80}));
   CHECK(m.Caught() == 1);
   CHECK(m.SavedEip() == kHandler);
+  // INT1 in the shadow is a debug exception itself: the handler is entered once.
+  m.EnterFlat(0);
+  m.State().dr[6] = 0;
+  m.Reg(kEbx) = kWatched;
+  m.Put(kHandler, {0x90});
+  CHECK_FALSE(m.StepAndTrap(move_ss));
+  CHECK_FALSE(m.StepAndTrap({0xF1}));
+  CHECK(m.State().eip == kHandler);
+  CHECK(m.SavedEip() == Machine::kCode + 3);
+  CHECK(m.Caught() == 1);
+  CHECK_FALSE(StepInstruction(m.cpu).debug_trap);
   // Only the first of a sequence holds off.
   m.EnterFlat(0);
   m.Reg(kEbx) = kWatched;

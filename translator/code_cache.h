@@ -27,6 +27,7 @@ struct Block {
   BlockKey key;
   GuestPhysical second_page;  // where its one instruction goes on, when it crosses a page
   bool crosses_page = false;
+  bool provisional = false;  // interpreted for want of its second page: neither linked to nor in a branch table
   uint16_t guest_bytes = 0, guest_instructions = 0;
   uint32_t host_offset = 0, host_bytes = 0;  // in the cache
   std::vector<RecoveryEntry> recovery;

@@ -39,8 +39,12 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
       block = kNone;
     }
   }
+  if (block != kNone && cache_.Get(block).provisional && SecondPage(key)) {
+    pages_.Kill(block);
+    block = kNone;
+  }
   if (block == kNone) block = Translate(key);
-  if (options_.link_blocks) {
+  if (options_.link_blocks && !cache_.Get(block).provisional) {
     tables_.Insert(eip, cache_.Get(block).host_offset);
     ++stats_.branch_table_inserts;
   }
@@ -55,6 +59,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
 void Translator::LinkExit(LinkId link, BlockId target) {
   // A block that was invalidated while it ran keeps its exits to itself.
   if (!options_.link_blocks || !cache_.Get(cache_.GetLink(link).source).live) return;
+  if (cache_.Get(target).provisional) return;
   cache_.Connect(link, target);
   ++stats_.links;
 }
@@ -99,12 +104,13 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       emitter_.EmitFallThrough(key.eip + at);
       break;
     }
-    if (decoder_.Decode({source + at, room - at}, key.eip + at, insn) != DecodeStatus::kOk) {
+    const DecodeStatus status = decoder_.Decode({source + at, room - at}, key.eip + at, insn);
+    if (status != DecodeStatus::kOk) {
       if (at > 0) {
         emitter_.EmitFallThrough(key.eip + at);
         break;
       }
-      TranslateFirstUndecodable(key, block, insn);
+      TranslateFirstUndecodable(key, block, insn, status);
       ++counts.classes[static_cast<unsigned>(emitter_.EmittedClass())];
       at = insn.length;
       break;
@@ -128,37 +134,36 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
 
 /// Not an instruction, or one that reaches into the next page. The latter makes a block of its own; the former is the
 /// monitor's to fault on.
-void Translator::TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn) {
-  std::array<uint8_t, 16> bytes;
-  size_t count = 0;
+void Translator::TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn,
+                                           DecodeStatus status) {
   block.guest_instructions = 1;
   insn.length = 1;
-  if (FetchSecondPage(key, block, bytes, count) &&
-      decoder_.Decode({bytes.data(), count}, key.eip, insn) == DecodeStatus::kOk) {
-    emitter_.EmitInstruction(insn);
-    if (!emitter_.Ended()) emitter_.EmitFallThrough(insn.NextEip());
-    return;
+  const auto second = status == DecodeStatus::kTruncated ? SecondPage(key) : std::nullopt;
+  block.provisional = status == DecodeStatus::kTruncated && !second;
+  if (second) {
+    std::array<uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
+    const size_t room = kPageSize - key.physical.PageOffset();
+    std::memcpy(bytes.data(), memory_.Flat(key.physical), room);
+    std::memcpy(bytes.data() + room, memory_.Flat(*second), bytes.size() - room);
+    if (decoder_.Decode(bytes, key.eip, insn) == DecodeStatus::kOk) {
+      block.crosses_page = true;
+      block.second_page = *second;
+      emitter_.EmitInstruction(insn);
+      if (!emitter_.Ended()) emitter_.EmitFallThrough(insn.NextEip());
+      return;
+    }
   }
-  block.crosses_page = false;
   emitter_.EmitInterpret(key.eip);
 }
 
-/// The instruction's bytes from both pages. False when the second one cannot be fetched from, or checks itself.
-bool Translator::FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count) {
-  const size_t room = kPageSize - key.physical.PageOffset();
-  if (room >= ZYDIS_MAX_INSTRUCTION_LENGTH) return false;
+/// Where an instruction that crosses a page goes on. Nothing when that cannot be fetched from, or a page checks
+/// itself.
+std::optional<GuestPhysical> Translator::SecondPage(const BlockKey& key) {
   const WindowId window = mmu_.Current(key.mode.User());
   const FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(key.eip).Page() + kPageSize, key.mode.User());
-  if (fetch.outcome != FillOutcome::kMapped) return false;
-  if (pages_.SelfChecking(key.physical) || pages_.SelfChecking(fetch.physical)) {
-    return false;
-  }
-  count = ZYDIS_MAX_INSTRUCTION_LENGTH;
-  std::memcpy(bytes.data(), memory_.Flat(key.physical), room);
-  std::memcpy(bytes.data() + room, memory_.Flat(fetch.physical), count - room);
-  block.crosses_page = true;
-  block.second_page = fetch.physical;
-  return true;
+  if (fetch.outcome != FillOutcome::kMapped) return std::nullopt;
+  if (pages_.SelfChecking(key.physical) || pages_.SelfChecking(fetch.physical)) return std::nullopt;
+  return fetch.physical;
 }
 
 /// Copies the emitter's result into the cache and makes its links.

@@ -101,9 +101,9 @@ class Translator : public MappingListener {
   BlockId Translate(const BlockKey& key);
   void ReserveSpace();
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
-  void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn);
+  void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn, DecodeStatus status);
   void InstallBlock(const BlockKey& key, Block& block);
-  bool FetchSecondPage(const BlockKey& key, Block& block, std::array<uint8_t, 16>& bytes, size_t& count);
+  std::optional<GuestPhysical> SecondPage(const BlockKey& key);
   void DisconnectPage(uint32_t linear_page);
 
   PhysicalMemory& memory_;

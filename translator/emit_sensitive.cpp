@@ -63,8 +63,6 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   Label same_selector = as_.newLabel(), unchanged = as_.newLabel(), leave = as_.newLabel();
   as_.mov(x86::r9d, x86::dword_ptr(x86::r12, check(offsetof(SegmentCheck, negated_selector))));
   as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
-  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, check(offsetof(SegmentCheck, descriptor_address))));
-  as_.mov(x86::r9, x86::qword_ptr(x86::r14, x86::r9));
   as_.mov(x86::r10d, x86::ecx);
   MarkBusy(insn.eip);
   as_.mov(x86::ecx, x86::r8d);
@@ -75,7 +73,13 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   EmitLeave(insn.eip, stubs_.LeaveToInterpret());
   as_.bind(same_selector);
   MarkBusy(insn.eip);
+  as_.mov(x86::ecx, x86::r10d);
+  Mark(insn.eip);
+  // Only a descriptor that is known may be read: any other address could fault, or count as accessed.
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, check(offsetof(SegmentCheck, descriptor_address))));
+  as_.mov(x86::r9, x86::qword_ptr(x86::r14, x86::r9));
   as_.mov(x86::r8, x86::qword_ptr(x86::r12, check(offsetof(SegmentCheck, negated_descriptor))));
+  MarkBusy(insn.eip);
   as_.lea(x86::rcx, x86::ptr(x86::r8, x86::r9));
   as_.jecxz(x86::rcx, unchanged);
   as_.short_().jmp(leave);

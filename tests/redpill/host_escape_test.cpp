@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstddef>
 #include <cstring>
@@ -123,7 +124,7 @@ struct Range {
   uint64_t first, end;
 };
 
-/// Where system calls may come from: code of files, that is the program and its libraries.
+/// Where system calls may come from: code of files, that is the program and its libraries. No range crosses 4 GiB.
 std::vector<Range> CodeOfFiles() {
   std::vector<Range> ranges;
   std::ifstream maps("/proc/self/maps");
@@ -135,7 +136,10 @@ std::vector<Range> CodeOfFiles() {
     uint64_t inode = 0;
     in >> std::hex >> range.first >> dash >> range.end >> rights >> offset >> device >> std::dec >> inode;
     const bool vdso = line.ends_with("[vdso]");
-    if (rights[2] == 'x' && rights[1] != 'w' && (inode != 0 || vdso)) ranges.push_back(range);
+    if (rights[2] != 'x' || rights[1] == 'w' || (inode == 0 && !vdso)) continue;
+    const uint64_t boundary = range.end & ~0xFFFF'FFFFull;
+    if (range.first < boundary) ranges.push_back({range.first, boundary - 1});
+    ranges.push_back({std::max(range.first, boundary), range.end});
   }
   return ranges;
 }
@@ -146,13 +150,12 @@ bool ForbidOtherSystemCalls() {
   std::vector<sock_filter> filter;
   const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
   const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
-  // The instruction pointer lies behind the SYSCALL, so a range is (first, end]. None crosses a 4 GiB boundary.
+  // The instruction pointer lies behind the SYSCALL, so it may be a range's end.
   for (const Range& r : CodeOfFiles()) {
-    if (high(r.first) != high(r.end)) return false;
     filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kHigh));
     filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high(r.first), 0, 4));
     filter.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kLow));
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, low(r.first), 0, 2));
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, low(r.first), 0, 2));
     filter.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, low(r.end), 1, 0));
     filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
   }

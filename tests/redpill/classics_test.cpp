@@ -98,6 +98,42 @@ TEST_CASE("invalid opcodes that other monitors take as calls") {
   RunEverywhere(scenarios);
 }
 
+TEST_CASE("LOCK is an invalid opcode where it means nothing, F00F's CMPXCHG8B included") {
+  const Bytes invalid[] = {{0xF0, 0x90},              // nop
+                           {0xF0, 0x8B, 0x03},        // mov eax, [ebx]
+                           {0xF0, 0x89, 0x03},        // mov [ebx], eax
+                           {0xF0, 0x01, 0xC1},        // add ecx, eax
+                           {0xF0, 0x03, 0x03},        // add eax, [ebx]
+                           {0xF0, 0x39, 0x03},        // cmp [ebx], eax
+                           {0xF0, 0x0F, 0xA3, 0x03},  // bt [ebx], eax
+                           {0xF0, 0xD1, 0x23},        // shl [ebx], 1
+                           {0xF0, 0xA4},              // movsb
+                           {0xF0, 0xFF, 0x33},        // push [ebx]
+                           {0xF0, 0xC3},              // ret
+                           {0xF0, 0xCD, 0x80},        // int 80h
+                           {0xF0, 0x0F, 0xC7, 0xC8}};
+  const Bytes valid[] = {{0xF0, 0x01, 0x0B, 0xCC},       {0xF0, 0x87, 0x0B, 0xCC},       {0xF0, 0xFF, 0x03, 0xCC},
+                         {0xF0, 0xF7, 0x13, 0xCC},       {0xF0, 0x0F, 0xB1, 0x0B, 0xCC}, {0xF0, 0x0F, 0xC1, 0x0B, 0xCC},
+                         {0xF0, 0x0F, 0xAB, 0x0B, 0xCC}, {0xF0, 0x0F, 0xC7, 0x0B, 0xCC}};
+  std::vector<Scenario> scenarios;
+  const auto add = [&](const Bytes& code, uint32_t vector) {
+    for (unsigned cpl : {0u, 3u}) {
+      scenarios.push_back({fmt::format("{:02x} {:02x}", code[1], code[2 % code.size()]),
+                           [=](TestMachine& m) {
+                             EnterRing(m, cpl, code);
+                             m.Reg(kEbx) = m.Reg(kEsi) = m.Reg(kEdi) = guest::kData;
+                           },
+                           [=](TestMachine&, const Outcome& o) {
+                             CHECK(o.vector == vector);
+                             CHECK(o.eip == guest::kCode + (vector == 6 ? 0 : code.size()));
+                           }});
+    }
+  };
+  for (const Bytes& code : invalid) add(code, 6);
+  for (const Bytes& code : valid) add(code, 3);
+  RunEverywhere(scenarios);
+}
+
 TEST_CASE("ICEBP is a trap through vector 1 whatever the gate's DPL, SALC spreads CF") {
   std::vector<Scenario> scenarios;
   for (unsigned cpl : {0u, 3u}) {

@@ -111,7 +111,7 @@ TEST_CASE("a page with hot data climbs down when it is quiet, and no further tha
 }
 
 TEST_CASE("a function rewritten again and again costs one translation each time, and next to no faults") {
-  static constexpr uint32_t kRounds = 20'000, kPeriod = 500;
+  static constexpr uint32_t kRounds = 60'000, kPeriod = 500;
   for (unsigned instructions : {64u, 1u}) {
     TestMachine machine({.translator = {.cache_bytes = 1u << 20, .max_block_instructions = instructions}});
     RelaxDevice device(machine);

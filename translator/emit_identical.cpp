@@ -119,6 +119,11 @@ bool Writes(const GuestInstruction& insn, ZydisRegister reg) {
   return false;
 }
 
+/// Whether a 32-bit destination may keep all of its 64 bits: BSF and BSR of zero, CMPXCHG of unequal values.
+bool MayLeaveAlone(ZydisMnemonic mnemonic) {
+  return mnemonic == ZYDIS_MNEMONIC_BSF || mnemonic == ZYDIS_MNEMONIC_BSR || mnemonic == ZYDIS_MNEMONIC_CMPXCHG;
+}
+
 bool NamesSystemRegister(const GuestInstruction& insn) {
   for (unsigned i = 0; i < insn.info.operand_count_visible; ++i) {
     if (insn.operands[i].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
@@ -182,6 +187,7 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   for (auto [reg, gpr] : {std::pair{ZYDIS_REGISTER_ESP, kEsp}, std::pair{ZYDIS_REGISTER_EBP, kEbp}}) {
     if (!Writes(insn, reg)) continue;
     Mark(insn.NextEip());
+    if (MayLeaveAlone(insn.info.mnemonic)) as_.mov(host::Low32(gpr), host::Low32(gpr));
     EmitRebias(gpr);
   }
   return true;

@@ -258,6 +258,23 @@ TEST_CASE("ESP drifts around 4 GiB by every kind of step") {
   Finish(isolation, 36);
 }
 
+TEST_CASE("BSF, BSR and CMPXCHG that leave ESP or EBP alone keep them in the window") {
+  Isolation isolation;
+  for (const Gp& reg : {esp, ebp}) {
+    const auto use = [reg](Assembler& a) {
+      a.mov(edx, ptr(reg));
+      a.mov(ptr(reg, 4), edx);
+      a.mov(edx, reg);
+    };
+    isolation.Compare([&](Assembler& a) { a.xor_(eax, eax), a.bsf(reg, eax), use(a); }, [](Program&) {});
+    isolation.Compare([&](Assembler& a) { a.xor_(eax, eax), a.bsr(reg, eax), use(a); }, [](Program&) {});
+    isolation.Compare([&](Assembler& a) { a.xor_(eax, eax), a.cmpxchg(reg, ecx), use(a); }, [](Program&) {});
+    isolation.Compare([&](Assembler& a) { a.mov(eax, reg), a.mov(ecx, reg), a.cmpxchg(reg, ecx), use(a); },
+                      [](Program&) {});
+  }
+  Finish(isolation, 16);
+}
+
 TEST_CASE("reads all over the 4 GiB see guest memory or fault") {
   // Every 509th page, at CPL 0 and 3; nothing but the mapped pages may be readable, and those hold what was put there.
   TestMachine machine;

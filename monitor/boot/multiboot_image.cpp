@@ -143,6 +143,10 @@ MultibootImage ParseMultiboot(const NamedImage& kernel) {
     ReadElf(kernel, image);
   }
   SortAndCheckSegments(kernel, image.segments);
+  const bool entry_loaded = std::any_of(image.segments.begin(), image.segments.end(), [&](const MultibootSegment& s) {
+    return image.entry >= s.address && image.entry < s.End();
+  });
+  if (!entry_loaded) Refuse(kernel, "has its entry in none of its segments");
   return image;
 }
 

@@ -183,6 +183,16 @@ TEST_CASE("malformed ELF files are refused") {
              Catch::Contains("overlapping"));
 }
 
+TEST_CASE("an entry outside of everything loaded is refused") {
+  const auto entry = [](uint32_t address) {
+    return ParseMessage(MakeMultibootElf(0, address, {{0xC0100000, 0x100000, Bytes(64), 64}}));
+  };
+  CHECK(entry(0xC010003F) == "(no error)");
+  CHECK(entry(0x10003F) == "(no error)");
+  CHECK(entry(0xC0100040) == "kernel k.elf has its entry in none of its segments");
+  CHECK(entry(0) == "kernel k.elf has its entry in none of its segments");
+}
+
 TEST_CASE("segments outside usable memory are refused") {
   const auto at = [](uint32_t address, uint32_t size) {
     return MakeMultibootElf(0, address, {{address, address, Bytes(4), size}});

@@ -75,6 +75,7 @@ class CodeCache {
   const Block& Get(BlockId id) const { return blocks_[id]; }
   LinkId AddLink(Link link);
   Link& GetLink(LinkId id) { return links_[id]; }
+  const Link& GetLink(LinkId id) const { return links_[id]; }
 
   /// The live block for `key`, or kNone.
   BlockId Find(const BlockKey& key) const;

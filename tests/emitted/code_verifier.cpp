@@ -1,0 +1,360 @@
+#include "tests/emitted/code_verifier.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <set>
+#include <vector>
+
+#include "tests/emitted/host_rules.h"
+#include "translator/dump.h"
+
+namespace ring3 {
+namespace {
+
+constexpr uint64_t kMostLeaStep = 0x2'0000;  // RET n and prologues; far less than a guard
+
+class Verifier {
+ public:
+  explicit Verifier(const CodeUnderTest& block) : block_(block) {}
+
+  std::string Run() {
+    if (!Decode() || !CheckRecovery()) return report_;
+    states_.assign(code_.size(), std::nullopt);
+    Reach(0, HostState::Contract());
+    while (!pending_.empty()) {
+      const size_t index = *pending_.begin();
+      pending_.erase(pending_.begin());
+      Step(index);
+    }
+    return report_;
+  }
+
+ private:
+  void Complain(const HostInstruction& insn, const std::string& why) {
+    if (!complained_.insert({insn.offset, why}).second) return;
+    unsigned length = 0;
+    const std::string text = Disassemble(block_.code.subspan(insn.offset), insn.address, true, length);
+    report_ += fmt::format("  {:4x}  {}: {}\n", insn.offset, text, why);
+  }
+
+  bool Decode() {
+    ZydisDecoder decoder;
+    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    for (uint32_t at = 0; at < block_.code.size(); at += code_.back().info.length) {
+      HostInstruction insn{.offset = at, .address = block_.host_address + at};
+      const auto rest = block_.code.subspan(at);
+      if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, rest.data(), rest.size(), &insn.info, insn.operands))) {
+        report_ += fmt::format("  {:4x}  is no host instruction\n", at);
+        return false;
+      }
+      starts_[at] = code_.size();
+      code_.push_back(insn);
+    }
+    if (code_.empty()) report_ += "  there is no code\n";
+    return !code_.empty();
+  }
+
+  /// False when there is no map to look things up in.
+  bool CheckRecovery() {
+    if (block_.recovery.empty() || block_.recovery.front().host_offset != 0) {
+      report_ += "  the recovery map does not begin with the block\n";
+      return false;
+    }
+    uint32_t last = 0;
+    for (const RecoveryEntry& entry : block_.recovery) {
+      const bool at_start = starts_.contains(entry.host_offset) || entry.host_offset == block_.code.size();
+      if (!at_start) report_ += fmt::format("  {:4x}  has a recovery entry inside an instruction\n", entry.host_offset);
+      if (entry.host_offset < last) report_ += "  the recovery map is not sorted\n";
+      if (!entry.eip_in_scratch && !block_.may_resume_at(entry.eip)) {
+        report_ += fmt::format("  {:4x}  resumes at {:08x}, which is not in the block\n", entry.host_offset, entry.eip);
+      }
+      last = entry.host_offset;
+    }
+    return true;
+  }
+
+  void Reach(size_t index, const HostState& state) {
+    std::optional<HostState>& known = states_[index];
+    if (!known) {
+      known = state;
+      pending_.insert(index);
+      return;
+    }
+    if (known->pushed != state.pushed) Complain(code_[index], "is reached with and without a word on the host's stack");
+    HostState joined = *known;
+    for (size_t i = 0; i < joined.registers.size(); ++i) {
+      joined.registers[i] = known->registers[i].Join(state.registers[i]);
+    }
+    joined.word = known->word.Join(state.word);
+    if (joined == *known) return;
+    known = joined;
+    pending_.insert(index);
+  }
+
+  void Step(size_t index) {
+    const HostInstruction& insn = code_[index];
+    HostState state = *states_[index];
+    if (const auto why = Forbidden(insn)) return Complain(insn, *why);
+    CheckMemory(insn, state);
+    CheckGuestRegisters(insn, state);
+    if (insn.IsBranch()) {
+      if (!Branch(insn, state)) return;
+    } else {
+      Execute(insn, state);
+    }
+    if (index + 1 == code_.size()) return Complain(insn, "runs off the block's end");
+    Reach(index + 1, state);
+  }
+
+  void CheckMemory(const HostInstruction& insn, const HostState& state) {
+    const bool busy = FindRecovery(block_.recovery, insn.offset).busy;
+    for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+      const ZydisDecodedOperand& op = insn.operands[i];
+      if (op.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+      const MemoryVerdict verdict = JudgeMemory(insn, op, state);
+      if (!verdict.problem.empty()) Complain(insn, "the operand " + verdict.problem);
+      if (verdict.reaches == Reaches::kGuestMemory && busy) Complain(insn, "may fault in a busy region");
+      if (verdict.reaches == Reaches::kAbsolute) CheckAbsolute(insn, op, verdict.address);
+      if (verdict.reaches == Reaches::kGuestMemory && insn.IsString() &&
+          insn.info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE) &&
+          !state.registers[kEcx].Is32Bits()) {
+        Complain(insn, "repeats more than 2^32 times");
+      }
+    }
+  }
+
+  void CheckAbsolute(const HostInstruction& insn, const ZydisDecodedOperand& op, uint64_t address) {
+    constexpr uint32_t kCounterCode = 32;
+    const bool write = op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+    const bool counter = block_.counts && insn.offset < kCounterCode && op.size == 64;
+    const bool source = !write && block_.source.Holds(address, op.size / 8);
+    if (!counter && !source) Complain(insn, "the operand is a host address that is not the block's");
+  }
+
+  /// Outside of busy regions a signal takes the guest's registers from the low halves.
+  void CheckGuestRegisters(const HostInstruction& insn, const HostState& state) {
+    if (FindRecovery(block_.recovery, insn.offset).busy) return;
+    for (const unsigned number : {0, 1, 2, 3, 5, 6, 7, 15}) {
+      const HostValue& value = state.registers[number];
+      if (!value.LowHalfIsGuest()) {
+        Complain(insn,
+                 fmt::format("register {} may hold more than a guest's value, and the region is not busy", number));
+      }
+    }
+  }
+
+  void CheckWayOut(const HostInstruction& insn, const HostState& state) {
+    const HostState contract = HostState::Contract();
+    for (unsigned i = 0; i < state.registers.size(); ++i) {
+      const Holds expected = contract.registers[i].holds;
+      const HostValue& value = state.registers[i];
+      const bool kept =
+          expected == Holds::kAnything || (expected == Holds::kGuest ? value.Is32Bits() : value.holds == expected);
+      if (!kept) Complain(insn, fmt::format("leaves without register {} holding what the contract says", i));
+    }
+    if (state.pushed) Complain(insn, "leaves a word on the host's stack");
+  }
+
+  /// Whether execution may go on behind the branch.
+  bool Branch(const HostInstruction& insn, const HostState& state) {
+    const bool conditional = insn.info.meta.category == ZYDIS_CATEGORY_COND_BR;
+    const ZydisDecodedOperand& to = insn.operands[0];
+    HostState after = state;
+    Execute(insn, after);  // LOOP counts
+    if (to.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+      const unsigned number = GeneralNumber(to.reg.value);
+      if (number == kNotGeneral || state.registers[number].holds != Holds::kCode) Complain(insn, "jumps anywhere");
+      CheckWayOut(insn, state);
+      return false;
+    }
+    ZyanU64 target = 0;
+    if (to.type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+        !ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn.info, &to, insn.address, &target))) {
+      Complain(insn, "jumps through memory");
+      return false;
+    }
+    if (target - block_.host_address < block_.code.size()) {
+      const auto found = starts_.find(static_cast<uint32_t>(target - block_.host_address));
+      if (found == starts_.end()) {
+        Complain(insn, "jumps into an instruction");
+      } else {
+        if (found->second == 0) CheckWayOut(insn, after);
+        Reach(found->second, after);
+      }
+    } else {
+      if (!block_.may_jump_to(target)) Complain(insn, "jumps to what is neither a stub nor a block");
+      CheckWayOut(insn, after);
+    }
+    return conditional;
+  }
+
+  void Execute(const HostInstruction& insn, HostState& state) {
+    if (insn.Pushes()) return Push(insn, state);
+    if (insn.Pops()) return Pop(insn, state);
+    if (insn.IsString()) return CheckString(insn);  // its pointers stay in the window, or fault
+    const HostState before = state;
+    for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+      const ZydisDecodedOperand& op = insn.operands[i];
+      if (op.type != ZYDIS_OPERAND_TYPE_REGISTER || !(op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) continue;
+      const unsigned number = GeneralNumber(op.reg.value);
+      if (number == kNotGeneral) continue;
+      HostValue& value = state.registers[number];
+      if (number == kEsp || (number >= 11 && number <= 14)) Complain(insn, "changes a register that is not its own");
+      value = Result(insn, op, before);
+    }
+  }
+
+  HostValue Result(const HostInstruction& insn, const ZydisDecodedOperand& op, const HostState& before) const {
+    const HostValue& old = before.registers[GeneralNumber(op.reg.value)];
+    if (op.size < 32) return old.Is32Bits() ? HostValue{Holds::kGuest} : old;
+    if (op.size == 32) return Result32(insn, op, old, before);
+    switch (insn.info.mnemonic) {
+      case ZYDIS_MNEMONIC_MOV:
+        return Moved(insn.operands[1], before);
+      case ZYDIS_MNEMONIC_LEA:
+        return Sum(insn.operands[1].mem, before);
+      case ZYDIS_MNEMONIC_SHRX: {
+        const HostValue& count = before.registers[GeneralNumber(insn.operands[2].reg.value)];
+        return count.holds == Holds::kConstant && count.constant == 32 ? HostValue{Holds::kGuest} : HostValue{};
+      }
+      default:
+        return {};
+    }
+  }
+
+  HostValue Result32(const HostInstruction& insn, const ZydisDecodedOperand& op, const HostValue& old,
+                     const HostState& before) const {
+    const HostValue guest{Holds::kGuest};
+    switch (insn.info.mnemonic) {
+      case ZYDIS_MNEMONIC_BSF:
+      case ZYDIS_MNEMONIC_BSR:
+      case ZYDIS_MNEMONIC_CMPXCHG:  // may leave all 64 bits as they were
+        return op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT ? old.Join(guest) : guest;
+      case ZYDIS_MNEMONIC_MOV:
+        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+          return {Holds::kConstant, insn.operands[1].imm.value.u & UINT32_MAX};
+        }
+        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            before.registers[GeneralNumber(insn.operands[1].mem.base) % 16].holds == Holds::kBranchTable) {
+          return {Holds::kSlot};
+        }
+        return guest;
+      case ZYDIS_MNEMONIC_AND:
+        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+            !(insn.operands[1].imm.value.u & UINT32_MAX & ~eflags::kHostHeld)) {
+          return {Holds::kFlagImage};
+        }
+        return guest;
+      default:
+        return guest;
+    }
+  }
+
+  static HostValue Moved(const ZydisDecodedOperand& from, const HostState& before) {
+    if (from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return {Holds::kConstant, from.imm.value.u};
+    const unsigned number = from.type == ZYDIS_OPERAND_TYPE_REGISTER ? GeneralNumber(from.reg.value) : kNotGeneral;
+    return number == kNotGeneral ? HostValue{} : before.registers[number];
+  }
+
+  /// 64-bit LEA.
+  static HostValue Sum(const ZydisDecodedOperandMem& mem, const HostState& before) {
+    const auto at = [&](ZydisRegister reg) {
+      const unsigned number = GeneralNumber(reg);
+      return number == kNotGeneral ? HostValue{} : before.registers[number];
+    };
+    const HostValue base = at(mem.base), index = at(mem.index);
+    const int64_t step = mem.disp.has_displacement ? mem.disp.value : 0;
+    if (mem.index == ZYDIS_REGISTER_NONE) {
+      const bool small = static_cast<uint64_t>(step < 0 ? -step : step) <= kMostLeaStep;
+      return base.holds == Holds::kBiased && small ? base : HostValue{};
+    }
+    if (mem.scale != 1 || step != 0) return {};
+    const auto are = [&](Holds left, auto right) {
+      return (base.holds == left && right(index)) || (index.holds == left && right(base));
+    };
+    if (are(Holds::kWindow, [](const HostValue& v) { return v.Is32Bits(); })) return {Holds::kBiased};
+    if (are(Holds::kCacheBase, [](const HostValue& v) { return v.holds == Holds::kSlot; })) return {Holds::kCode};
+    return {};
+  }
+
+  void Push(const HostInstruction& insn, HostState& state) {
+    if (state.pushed) Complain(insn, "pushes a second word");
+    const ZydisDecodedOperand& op = insn.operands[0];
+    const bool flags = insn.info.mnemonic == ZYDIS_MNEMONIC_PUSHFQ;
+    const bool reg =
+        insn.info.mnemonic == ZYDIS_MNEMONIC_PUSH && op.type == ZYDIS_OPERAND_TYPE_REGISTER && op.size == 64;
+    if (!flags && !reg) Complain(insn, "pushes something else than a register or the flags");
+    state.pushed = true;
+    state.word = flags ? HostValue{Holds::kFlagImage} : Moved(op, state);
+  }
+
+  void Pop(const HostInstruction& insn, HostState& state) {
+    if (!state.pushed) Complain(insn, "pops what it has not pushed");
+    const ZydisDecodedOperand& op = insn.operands[0];
+    if (insn.info.mnemonic == ZYDIS_MNEMONIC_POPFQ) {
+      if (state.word.holds != Holds::kFlagImage) Complain(insn, "loads flags that may hold anything");
+    } else if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && op.size == 64 && GeneralNumber(op.reg.value) >= 8 &&
+               GeneralNumber(op.reg.value) <= 10) {
+      state.registers[GeneralNumber(op.reg.value)] = state.word;
+    } else {
+      Complain(insn, "pops to something else than a scratch register or the flags");
+    }
+    state.pushed = false;
+    state.word = {};
+  }
+
+  void CheckString(const HostInstruction& insn) {
+    if (insn.info.operand_width == 64) Complain(insn, "moves 64 bits at a time");
+  }
+
+  const CodeUnderTest& block_;
+  std::vector<HostInstruction> code_;
+  std::map<uint32_t, size_t> starts_;  // offset -> index
+  std::vector<std::optional<HostState>> states_;
+  std::set<size_t> pending_;
+  std::set<std::pair<uint32_t, std::string>> complained_;
+  std::string report_;
+};
+
+}  // namespace
+
+std::string VerifyCode(const CodeUnderTest& block) { return Verifier(block).Run(); }
+
+std::string VerifyBlock(const Translator& translator, const PhysicalMemory& memory, BlockId id, bool counts) {
+  const CodeCache& cache = translator.Cache();
+  const Block& block = cache.Get(id);
+  const Stubs& stubs = translator.GetStubs();
+  const auto host = [&](uint32_t offset) { return reinterpret_cast<uint64_t>(cache.At(offset)); };
+  CodeUnderTest code{.code = {cache.At(block.host_offset), block.host_bytes},
+                     .host_address = host(block.host_offset),
+                     .recovery = block.recovery,
+                     .counts = counts};
+  code.source = {reinterpret_cast<uint64_t>(memory.Flat(block.key.physical)), block.guest_bytes};
+  code.may_jump_to = [&](uint64_t target) {
+    for (const uint64_t stub :
+         {stubs.IndirectMiss(), stubs.LinkMiss(), stubs.LeaveToInterpret(), stubs.LeaveDemoted(), stubs.Stale()}) {
+      if (target == stub) return true;
+    }
+    const BlockId other = cache.FindByHost(target);
+    return other != kNone && cache.Get(other).live && host(cache.Get(other).host_offset) == target;
+  };
+  // Beside its own instructions, the targets of its exits, linkable or not.
+  std::set<uint32_t> targets;
+  for (const LinkId link : block.links) targets.insert(cache.GetLink(link).target_eip);
+  for (size_t at = 0; at + 6 <= code.code.size(); ++at) {
+    uint32_t eip = 0;
+    std::memcpy(&eip, &code.code[at + 2], sizeof eip);
+    if (code.code[at] == 0x41 && code.code[at + 1] == 0xB8) targets.insert(eip);  // mov r8d, eip
+  }
+  code.may_resume_at = [&](uint32_t eip) { return eip - block.key.eip <= block.guest_bytes || targets.contains(eip); };
+  std::string report = VerifyCode(code);
+  if (block.host_bytes > CodeCache::kMaxBlockBytes) report += "  the block is too large\n";
+  const uint32_t room = kPageSize - block.key.physical.PageOffset();
+  if (block.guest_bytes == 0 || block.guest_bytes > (block.crosses_page ? room + ZYDIS_MAX_INSTRUCTION_LENGTH : room)) {
+    report += "  the block covers more than its page\n";
+  }
+  return report;
+}
+
+}  // namespace ring3

@@ -17,7 +17,7 @@ constexpr uint32_t kHasMemory = 1u << 0, kHasCommandLine = 1u << 2, kHasModules 
                    kHasLoaderName = 1u << 9;
 constexpr size_t kFlags = 0, kMemoryLower = 4, kMemoryUpper = 8, kCommandLine = 16, kModuleCount = 20,
                  kModuleTable = 24, kMapLength = 44, kMapAddress = 48, kLoaderName = 64, kSize = 116;
-constexpr size_t kModuleEntrySize = 16, kMapEntrySize = 24;
+constexpr size_t kMapEntrySize = 24;
 }  // namespace info
 
 constexpr char kLoaderName[] = "ring3";

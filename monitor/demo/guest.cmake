@@ -1,5 +1,13 @@
-# add_guest_kernel(target OUTPUT file.elf SOURCES ...): a 32-bit Multiboot kernel, built with the host's compiler but with
-# none of the host build's flags (sanitizers, coverage, -march would not survive without an operating system).
+# add_guest_kernel(target OUTPUT file.elf SOURCES ...): a 32-bit Multiboot kernel, built with GCC, whatever compiler the
+# monitor is built with, and with none of the host build's flags (sanitizers, coverage, -march would not survive without
+# an operating system).
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  set(RING3_GUEST_CC ${CMAKE_C_COMPILER} CACHE INTERNAL "C compiler of guest kernels")
+  set(RING3_GUEST_CXX ${CMAKE_CXX_COMPILER} CACHE INTERNAL "C++ compiler of guest kernels")
+else()
+  find_program(RING3_GUEST_CC gcc REQUIRED)
+  find_program(RING3_GUEST_CXX g++ REQUIRED)
+endif()
 set(RING3_GUEST_DIR ${CMAKE_CURRENT_LIST_DIR}/guest CACHE INTERNAL "sources that guest kernels share")
 set(RING3_GUEST_FLAGS
     -m32 -O2 -g -ffreestanding -nostdinc++ -fno-pic -fno-pie -fno-stack-protector -fno-omit-frame-pointer
@@ -18,9 +26,9 @@ function(add_guest_kernel target)
     get_filename_component(name ${source} NAME)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}.objects/${name}.o)
     if(name MATCHES "\\.S$")
-      set(compile ${CMAKE_C_COMPILER} ${RING3_GUEST_FLAGS} -Wa,--noexecstack)
+      set(compile ${RING3_GUEST_CC} ${RING3_GUEST_FLAGS} -Wa,--noexecstack)
     else()
-      set(compile ${CMAKE_CXX_COMPILER} ${RING3_GUEST_FLAGS} ${RING3_GUEST_CXX_FLAGS})
+      set(compile ${RING3_GUEST_CXX} ${RING3_GUEST_FLAGS} ${RING3_GUEST_CXX_FLAGS})
     endif()
     add_custom_command(
       OUTPUT ${object}

@@ -46,13 +46,14 @@ void Crash(int signal, siginfo_t* info, void*) {
 }  // namespace
 
 TestMachine::TestMachine(TestMachineOptions options)
-    : kernel_base_(options.kernel_base),
+    : options_(options),
+      kernel_base_(options.kernel_base),
       vcpu_{.run = {},
             .cpu = {.state = {}, .model = FindCpuModel("max"), .memory = linear_, .mmu = mmu_, .ports = ports_}} {
   if (!options.interpreter) {
     translator_ = std::make_unique<Translator>(physical_, mmu_, options.translator);
     engine_ = std::make_unique<BtEngine>(vcpu_, mmu_, *translator_, trace_);
-    signals_ = std::make_unique<HostSignals>(vcpu_, mmu_, *translator_, Crash);
+    signals_ = std::make_unique<HostSignals>(vcpu_, mmu_, *translator_, options.crash ? options.crash : Crash);
   }
   BuildPaging();
   Reset(3);
@@ -177,11 +178,12 @@ void TestMachine::Reset(unsigned cpl, bool paging) {
 }
 
 void TestMachine::RunInterpreted() {
-  constexpr uint64_t kMostSteps = 50'000'000;
   for (uint64_t steps = 0; !State().halted; ++steps) {
-    if (steps == kMostSteps) throw std::runtime_error(fmt::format("the guest does not stop (eip {:08x})", State().eip));
+    if (steps == options_.most_steps)
+      throw GuestRunsOn(fmt::format("the guest does not stop (eip {:08x})", State().eip));
     try {
       const StepResult step = StepInstruction(vcpu_.cpu);
+      if (on_executed) on_executed(step.mnemonic);
       if (step.halted) State().halted = true;
       if (step.debug_trap) DeliverFault(vcpu_.cpu, {Vector::kDebug, std::nullopt});
     } catch (const GuestFault& fault) {
@@ -212,7 +214,7 @@ void TestMachine::RunTranslated() {
         vcpu_.run.kick = 0;
         if (on_attention) on_attention(*this);
         if (std::chrono::steady_clock::now() - start > kLongest) {
-          throw std::runtime_error(fmt::format("the guest does not stop (eip {:08x})", State().eip));
+          throw GuestRunsOn(fmt::format("the guest does not stop (eip {:08x})", State().eip));
         }
         break;
     }
@@ -229,8 +231,7 @@ Outcome TestMachine::Run() {
     }
   } catch (const TripleFault&) {
     const CpuState& s = State();
-    throw std::runtime_error(
-        fmt::format("triple fault (eip {:08x}, esp {:08x}, cr2 {:08x})", s.eip, s.gpr[kEsp], s.cr2));
+    throw GuestShutDown(fmt::format("triple fault (eip {:08x}, esp {:08x}, cr2 {:08x})", s.eip, s.gpr[kEsp], s.cr2));
   }
   return Collect();
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 #include "monitor/bt_engine.h"
@@ -57,8 +58,18 @@ struct Outcome {
   std::vector<uint8_t> top, code;    // only with the kernel at kHighKernel
 };
 
+/// The guest did not stop in the time, or the number of steps, that it had.
+struct GuestRunsOn : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct GuestShutDown : std::runtime_error {  // a triple fault
+  using std::runtime_error::runtime_error;
+};
+
 struct TestMachineOptions {
-  bool interpreter = false;  // the reference: no translator at all
+  bool interpreter = false;          // the reference: no translator at all
+  uint64_t most_steps = 50'000'000;  // of the interpreter
+  CrashHandler crash = nullptr;      // for faults of the monitor's own; none: one line and an abort
   TranslatorOptions translator{.cache_bytes = 1u << 20};
   /// Where the kernel's own tables and stacks are seen, instead of the identity mapping of the first 4 MiB. With
   /// guest::kHighKernel hardly any address but those of the regions leads anywhere, as in the native runs.
@@ -99,11 +110,13 @@ class TestMachine {
     return value;
   }
 
-  /// Runs until HLT. Throws std::runtime_error when that takes more than some seconds.
+  /// Runs until HLT. Throws GuestRunsOn when that takes more than some seconds, or GuestShutDown.
   Outcome Run();
   /// Called whenever the engine comes back for attention, and for each deliverable interrupt.
   void (*on_attention)(TestMachine&) = nullptr;
   std::optional<uint8_t> waiting_interrupt;  // delivered once when IF allows
+  /// Called by the interpreter with the mnemonic of each instruction that was executed.
+  void (*on_executed)(uint16_t mnemonic) = nullptr;
 
   CpuState& State() { return vcpu_.cpu.state; }
   uint32_t& Reg(Gpr gpr) { return State().gpr[gpr]; }
@@ -124,6 +137,7 @@ class TestMachine {
   void RunInterpreted();
   Outcome Collect();
 
+  const TestMachineOptions options_;
   const uint32_t kernel_base_;
   PhysicalMemory physical_{guest::kRamBytes};
   ShadowMmu mmu_{physical_};

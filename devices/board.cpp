@@ -36,7 +36,10 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
         FlushOutput();
         if (events_.debug_exit) events_.debug_exit(code);
       }),
-      fpu_error_(IrqLine(pics_, layout::kFpuIrq)),
+      fpu_error_(IrqLine(pics_, layout::kFpuIrq),
+                 [this] {
+                   if (events_.ignore_fpu_error) events_.ignore_fpu_error();
+                 }),
       pci_(reset_control_) {
   pics_.OnInterruptChange([this](bool) {
     if (events_.interrupt_changed) events_.interrupt_changed();

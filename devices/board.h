@@ -43,6 +43,7 @@ struct BoardEvents {
   std::function<void()> power_off;
   std::function<void(int code)> debug_exit;
   std::function<void()> interrupt_changed;  // the INTR output rose or fell
+  std::function<void()> ignore_fpu_error;   // IGNNE# is asserted while FERR# is
 };
 
 class Board {

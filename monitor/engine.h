@@ -50,6 +50,8 @@ class Engine {
   virtual void SetA20(bool enabled) = 0;
   /// Called when the x87 error line is asserted (CR0.NE clear).
   virtual void OnFpuError(Hook hook, void* context) = 0;
+  /// IGNNE# is asserted, until the error is gone.
+  virtual void IgnoreFpuError() = 0;
   /// Called after the guest may have accessed a device.
   virtual void OnDeviceAccess(Hook hook, void* context) = 0;
   /// Called some times a second.

@@ -101,6 +101,7 @@ BoardEvents Machine::MakeBoardEvents() {
   events.reset = [this] { request_ = Request::kReset, engine_->Kick(); };
   events.power_off = [this] { Stop(exit_code::kSuccess); };
   events.debug_exit = [this](int code) { Stop(code); };
+  events.ignore_fpu_error = [this] { engine_->IgnoreFpuError(); };
   events.interrupt_changed = [this] {
     if (engine_) engine_->SetInterruptWaiting(board_.Pics().HasInterrupt());
   };

@@ -24,6 +24,7 @@ class TranslatingEngine final : public Engine {
   bool Kicked() const override { return vcpu_.run.kick; }
   void SetA20(bool enabled) override;
   void OnFpuError(Hook hook, void* context) override { loop_.SetFpuErrorLine(hook, context); }
+  void IgnoreFpuError() override { vcpu_.cpu.state.ignore_x87_error = true; }
   void OnDeviceAccess(Hook hook, void* context) override { loop_.OnStep(hook, context); }
   void Relax() override { translator_.Relax(); }
   void Report(FILE* out, const char* title) override;

@@ -24,7 +24,8 @@ class BlockMode {
   bool Ring0() const { return bits_ & kRing0; }
   bool User() const { return bits_ & kUser; }
   bool Stack32() const { return bits_ & kStack32; }
-  /// CR0.EM or TS set, or (SSE) CR4.OSFXSR clear: such instructions fault, so the monitor executes them.
+  /// CR0.EM or TS set, or (SSE) CR4.OSFXSR clear: such instructions fault, so the monitor executes them; also while
+  /// IGNNE# is asserted, which it ends.
   bool X87Traps() const { return bits_ & kX87Traps; }
   bool SseTraps() const { return bits_ & kSseTraps; }
   /// RDTSC is allowed: CPL 0 or CR4.TSD clear (SDM 2B, RDTSC).

@@ -136,6 +136,8 @@ unsigned CpuModel::Family() const {
   return family == 0xF ? family + (signature >> 20 & 0xFF) : family;
 }
 
+bool CpuModel::FopOnExceptionsOnly() const { return Has(kSse2); }  // the Pentium 4 and what came after it
+
 CpuidResult CpuModel::Cpuid(uint32_t leaf, uint32_t subleaf) const {
   if (leaf >= kExtendedBase && leaf <= max_extended_leaf) return ExtendedLeaf(*this, leaf);
   return BasicLeaf(*this, std::min(leaf, max_leaf), subleaf);  // beyond the maximum: the highest basic leaf's data

@@ -32,6 +32,8 @@ struct CpuModel {
   bool Has(uint32_t feature_edx_bit) const { return features_edx & feature_edx_bit; }
   bool Nx() const { return extended_edx & (1u << 20); }
   unsigned Family() const;
+  /// The x87 opcode register follows unmasked exceptions only (SDM 1 8.1.9.1).
+  bool FopOnExceptionsOnly() const;
   CpuidResult Cpuid(uint32_t leaf, uint32_t subleaf) const;
 };
 

@@ -116,6 +116,9 @@ struct CpuState {
   bool interrupt_shadow = false;
   /// The same for debug traps, instruction breakpoints and NMI, after MOV SS and POP SS (SDM 3A 6.8.3).
   bool debug_shadow = false;
+  /// IGNNE#: waiting x87 instructions disregard a pending error while CR0.NE is clear (SDM 3A 2.5, NE). Asserted by the
+  /// board until the error is gone.
+  bool ignore_x87_error = false;
   bool nmi_pending = false;
   bool nmi_blocked = false;  // from the delivery of an NMI until IRET (SDM 3A 6.7.1)
   /// DR6 bits of the debug traps to be taken as one #DB before the next instruction, debug_shadow permitting.

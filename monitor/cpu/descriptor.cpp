@@ -34,9 +34,16 @@ Descriptor FetchDescriptor(const Cpu& cpu, uint16_t selector, Vector vector, uin
 void MarkAccessed(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor) {
   if (descriptor.Type() & segattr::kAccessed) [[likely]]
     return;
-  const auto type_byte = static_cast<uint8_t>(descriptor.High() >> 8);
+  SetAccessed(cpu, selector, static_cast<uint8_t>(descriptor.High() >> 8));
+}
+
+void SetAccessed(const Cpu& cpu, uint16_t selector, uint8_t type_byte) {
   cpu.memory.Write<uint8_t>(DescriptorAddress(cpu.state, selector) + kTypeByte, type_byte | segattr::kAccessed,
                             kImplicitWrite);
+}
+
+void CheckTssWritable(const Cpu& cpu, uint16_t selector) {
+  cpu.memory.CheckWritable(DescriptorAddress(cpu.state, selector) + kTypeByte, 1, false);
 }
 
 void SetTssBusy(const Cpu& cpu, uint16_t selector, bool busy) {

@@ -65,8 +65,12 @@ GuestLinear DescriptorAddress(const CpuState& state, uint16_t selector);
 std::optional<Descriptor> FindDescriptor(const Cpu& cpu, uint16_t selector);
 /// Throws `vector` with the selector as error code when it lies outside its table.
 Descriptor FetchDescriptor(const Cpu& cpu, uint16_t selector, Vector vector, uint32_t ext = 0);
+/// Writes the byte that holds a descriptor's type, with the accessed bit set.
+void SetAccessed(const Cpu& cpu, uint16_t selector, uint8_t type_byte);
 /// Sets the accessed bit in memory if it is clear.
 void MarkAccessed(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor);
+/// Throws as SetTssBusy would.
+void CheckTssWritable(const Cpu& cpu, uint16_t selector);
 /// Sets or clears the busy bit of the TSS descriptor that `selector` names.
 void SetTssBusy(const Cpu& cpu, uint16_t selector, bool busy);
 

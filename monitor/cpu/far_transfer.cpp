@@ -12,18 +12,20 @@ namespace {
 
 uint32_t Truncated(uint32_t value, OperandSize size) { return size == OperandSize::k16 ? value & 0xFFFF : value; }
 
-void CommitCode(CpuState& state, const SegmentRegister& cs, uint32_t eip) {
-  state.Segment(Seg::kCs) = cs;
-  state.eip = eip;
+/// The accessed bit goes first: writing it may still fault.
+void CommitCode(Cpu& cpu, const CheckedSegment& cs, uint32_t eip) {
+  cs.MarkAccessed(cpu);
+  cpu.state.Segment(Seg::kCs) = cs;
+  cpu.state.eip = eip;
 }
 
-void PushReturnAndCommit(Cpu& cpu, const SegmentRegister& cs, uint32_t eip, OperandSize size, uint32_t return_eip) {
+void PushReturnAndCommit(Cpu& cpu, const CheckedSegment& cs, uint32_t eip, OperandSize size, uint32_t return_eip) {
   CpuState& state = cpu.state;
   StackView stack(state);
   const std::array<uint32_t, 2> frame{state.Segment(Seg::kCs).selector, return_eip};
   stack.PushAll(cpu, frame, size);
+  CommitCode(cpu, cs, eip);
   state.gpr[kEsp] = stack.Esp();
-  CommitCode(state, cs, eip);
 }
 
 Descriptor FetchDestination(const Cpu& cpu, uint16_t selector) {
@@ -53,12 +55,11 @@ GateTarget CheckCallGate(const Cpu& cpu, uint16_t selector, const Descriptor& ga
   const bool level = is_jump && !code.IsConforming() ? code.Dpl() == cpl : code.Dpl() <= cpl;
   if (!code.IsCode() || !level) ThrowFault(Vector::kGeneralProtection, SelectorError(target));
   if (!code.Present()) ThrowFault(Vector::kSegmentNotPresent, SelectorError(target));
-  MarkAccessed(cpu, target, code);
   return {code, target, gate.GateOffset()};
 }
 
-SegmentRegister LoadCode(const GateTarget& target, unsigned cpl) {
-  return target.code.Load(static_cast<uint16_t>((target.selector & 0xFFFC) | cpl));
+CheckedSegment LoadCode(const GateTarget& target, unsigned cpl) {
+  return {static_cast<uint16_t>((target.selector & 0xFFFC) | cpl), target.code};
 }
 
 /// CALL through a gate to more privilege: new stack from the TSS, parameters copied from the old one.
@@ -77,15 +78,16 @@ void CallInnerLevel(Cpu& cpu, const GateTarget& target, unsigned parameters, Ope
   frame[2 + parameters] = state.Segment(Seg::kCs).selector;
   frame[3 + parameters] = return_eip;
 
-  const SegmentRegister cs = LoadCode(target, cpl);
+  const CheckedSegment cs = LoadCode(target, cpl);
   StackView stack(inner.ss, inner.esp, cpl, SelectorError(inner.ss.selector));
   CheckCodeLimit(cs, target.eip);
   stack.PushAll(cpu, {frame.data(), parameters + 4}, size);
 
+  inner.ss.MarkAccessed(cpu);
+  CommitCode(cpu, cs, target.eip);
   state.Segment(Seg::kSs) = inner.ss;
   state.gpr[kEsp] = stack.Esp();
   state.cpl = static_cast<uint8_t>(cpl);
-  CommitCode(state, cs, target.eip);
 }
 
 void CallThroughGate(Cpu& cpu, uint16_t selector, const Descriptor& gate, uint32_t return_eip) {
@@ -95,16 +97,16 @@ void CallThroughGate(Cpu& cpu, uint16_t selector, const Descriptor& gate, uint32
     CallInnerLevel(cpu, target, gate.GateParameters(), size, return_eip);
     return;
   }
-  const SegmentRegister cs = LoadCode(target, cpu.state.cpl);
+  const CheckedSegment cs = LoadCode(target, cpu.state.cpl);
   CheckCodeLimit(cs, target.eip);
   PushReturnAndCommit(cpu, cs, target.eip, size, return_eip);
 }
 
 void JumpThroughGate(Cpu& cpu, uint16_t selector, const Descriptor& gate) {
   const GateTarget target = CheckCallGate(cpu, selector, gate, true);
-  const SegmentRegister cs = LoadCode(target, cpu.state.cpl);
+  const CheckedSegment cs = LoadCode(target, cpu.state.cpl);
   CheckCodeLimit(cs, target.eip);
-  CommitCode(cpu.state, cs, target.eip);
+  CommitCode(cpu, cs, target.eip);
 }
 
 /// Far JMP or CALL to a system descriptor that is not a call gate.
@@ -126,16 +128,16 @@ bool IsCallGate(const Descriptor& descriptor) {
 void FarJump(Cpu& cpu, uint16_t selector, uint32_t offset, OperandSize size, uint32_t return_eip) {
   const uint32_t eip = Truncated(offset, size);
   if (!UsesDescriptors(cpu.state)) {
-    const SegmentRegister cs = SegmentWithoutDescriptor(cpu.state, Seg::kCs, selector);
+    const CheckedSegment cs = SegmentWithoutDescriptor(cpu.state, Seg::kCs, selector);
     CheckCodeLimit(cs, eip);
-    CommitCode(cpu.state, cs, eip);
+    CommitCode(cpu, cs, eip);
     return;
   }
   const Descriptor descriptor = FetchDestination(cpu, selector);
   if (!descriptor.IsSystem()) {
-    const SegmentRegister cs = CheckDirectCode(cpu, selector, descriptor);
+    const CheckedSegment cs = CheckDirectCode(cpu, selector, descriptor);
     CheckCodeLimit(cs, eip);
-    CommitCode(cpu.state, cs, eip);
+    CommitCode(cpu, cs, eip);
   } else if (IsCallGate(descriptor)) {
     JumpThroughGate(cpu, selector, descriptor);
   } else {
@@ -146,14 +148,14 @@ void FarJump(Cpu& cpu, uint16_t selector, uint32_t offset, OperandSize size, uin
 void FarCall(Cpu& cpu, uint16_t selector, uint32_t offset, OperandSize size, uint32_t return_eip) {
   const uint32_t eip = Truncated(offset, size);
   if (!UsesDescriptors(cpu.state)) {
-    const SegmentRegister cs = SegmentWithoutDescriptor(cpu.state, Seg::kCs, selector);
+    const CheckedSegment cs = SegmentWithoutDescriptor(cpu.state, Seg::kCs, selector);
     CheckCodeLimit(cs, eip);
     PushReturnAndCommit(cpu, cs, eip, size, return_eip);
     return;
   }
   const Descriptor descriptor = FetchDestination(cpu, selector);
   if (!descriptor.IsSystem()) {
-    const SegmentRegister cs = CheckDirectCode(cpu, selector, descriptor);
+    const CheckedSegment cs = CheckDirectCode(cpu, selector, descriptor);
     CheckCodeLimit(cs, eip);
     PushReturnAndCommit(cpu, cs, eip, size, return_eip);
   } else if (IsCallGate(descriptor)) {
@@ -170,25 +172,26 @@ void FarReturn(Cpu& cpu, OperandSize size, uint16_t pop_bytes) {
   stack.PopAll(cpu, target, size);
   const auto selector = static_cast<uint16_t>(target[1]);
   const bool descriptors = UsesDescriptors(state);
-  const SegmentRegister cs =
-      descriptors ? CheckReturnCode(cpu, selector) : SegmentWithoutDescriptor(state, Seg::kCs, selector);
+  const CheckedSegment cs = descriptors ? CheckReturnCode(cpu, selector)
+                                        : CheckedSegment(SegmentWithoutDescriptor(state, Seg::kCs, selector));
   CheckCodeLimit(cs, target[0]);
   stack.Drop(pop_bytes);
   if (!descriptors || Rpl(selector) == state.cpl) {
+    CommitCode(cpu, cs, target[0]);
     state.gpr[kEsp] = stack.Esp();
-    CommitCode(state, cs, target[0]);
     return;
   }
   std::array<uint32_t, 2> outer;  // ESP, SS
   stack.PopAll(cpu, outer, size);
-  const SegmentRegister ss = CheckReturnStack(cpu, static_cast<uint16_t>(outer[1]), Rpl(selector));
+  const CheckedSegment ss = CheckReturnStack(cpu, static_cast<uint16_t>(outer[1]), Rpl(selector));
   StackView outer_stack(ss, ss.Big() ? outer[0] : (state.gpr[kEsp] & 0xFFFF'0000) | (outer[0] & 0xFFFF), Rpl(selector),
                         0);
   outer_stack.Drop(pop_bytes);
+  ss.MarkAccessed(cpu);
+  CommitCode(cpu, cs, target[0]);
   state.gpr[kEsp] = outer_stack.Esp();
   state.Segment(Seg::kSs) = ss;
   state.cpl = static_cast<uint8_t>(Rpl(selector));
-  CommitCode(state, cs, target[0]);
   NullInaccessibleSegments(state);
 }
 

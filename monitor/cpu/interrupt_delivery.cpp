@@ -81,7 +81,6 @@ Descriptor CheckHandlerCode(const Cpu& cpu, uint16_t selector, uint32_t ext) {
   }
   if (!code.Present()) ThrowFault(Vector::kSegmentNotPresent, SelectorError(selector, ext));
   if (v86_needs_ring0) ThrowFault(Vector::kGeneralProtection, SelectorError(selector, ext));
-  MarkAccessed(cpu, selector, code);
   return code;
 }
 
@@ -126,13 +125,14 @@ void EnterHandler(Cpu& cpu, const Event& event, const Descriptor& gate) {
   const Descriptor code = CheckHandlerCode(cpu, selector, event.ext);
   const bool inner = !code.IsConforming() && code.Dpl() < state.cpl;
   const unsigned cpl = inner ? code.Dpl() : state.cpl;
-  const SegmentRegister cs = code.Load(static_cast<uint16_t>((selector & 0xFFFC) | cpl));
+  const CheckedSegment cs{static_cast<uint16_t>((selector & 0xFFFC) | cpl), code};
   const OperandSize size = gate.Is32Bit() ? OperandSize::k32 : OperandSize::k16;
   const HandlerFrame frame(state, event, inner);
   if (!inner) {
     StackView stack(state, event.ext);
     CheckCodeLimit(cs, gate.GateOffset(), event.ext);
     stack.PushAll(cpu, frame.Values(), size);
+    cs.MarkAccessed(cpu);
     state.gpr[kEsp] = stack.Esp();
     CommitHandler(state, cs, gate);
     return;
@@ -141,6 +141,8 @@ void EnterHandler(Cpu& cpu, const Event& event, const Descriptor& gate) {
   StackView stack(inner_stack.ss, inner_stack.esp, cpl, SelectorError(inner_stack.ss.selector, event.ext));
   CheckCodeLimit(cs, gate.GateOffset(), event.ext);
   stack.PushAll(cpu, frame.Values(), size);
+  inner_stack.ss.MarkAccessed(cpu);
+  cs.MarkAccessed(cpu);
   CommitHandler(state, cs, gate);
   state.Segment(Seg::kSs) = inner_stack.ss;
   state.gpr[kEsp] = stack.Esp();

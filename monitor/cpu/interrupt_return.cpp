@@ -61,14 +61,16 @@ void ReturnToV86(Cpu& cpu, const Popped& popped, StackView& stack) {
   state.cpl = 3;
 }
 
-void ReturnOuter(Cpu& cpu, const Popped& popped, const SegmentRegister& cs, uint32_t new_eflags, StackView& stack,
+void ReturnOuter(Cpu& cpu, const Popped& popped, const CheckedSegment& cs, uint32_t new_eflags, StackView& stack,
                  OperandSize size) {
   CpuState& state = cpu.state;
   std::array<uint32_t, 2> outer;  // ESP SS
   stack.PopAll(cpu, outer, size);
   const unsigned cpl = Rpl(popped.CsSelector());
-  const SegmentRegister ss = CheckReturnStack(cpu, static_cast<uint16_t>(outer[1]), cpl);
+  const CheckedSegment ss = CheckReturnStack(cpu, static_cast<uint16_t>(outer[1]), cpl);
   CheckCodeLimit(cs, popped.eip);
+  cs.MarkAccessed(cpu);
+  ss.MarkAccessed(cpu);
   // Only SP is loaded for a 16-bit stack; the upper half keeps the inner stack's value, as on hardware.
   state.gpr[kEsp] = ss.Big() ? outer[0] : (state.gpr[kEsp] & 0xFFFF'0000) | (outer[0] & 0xFFFF);
   state.Segment(Seg::kSs) = ss;
@@ -95,12 +97,14 @@ void InterruptReturn(Cpu& cpu, OperandSize size) {
   const Popped popped{values[0], values[1], values[2]};
   if (descriptors && state.cpl == 0 && (popped.eflags & eflags::kVm)) return ReturnToV86(cpu, popped, stack);
 
-  const SegmentRegister cs = descriptors ? CheckReturnCode(cpu, popped.CsSelector())
-                                         : SegmentWithoutDescriptor(state, Seg::kCs, popped.CsSelector());
+  const CheckedSegment cs = descriptors
+                                ? CheckReturnCode(cpu, popped.CsSelector())
+                                : CheckedSegment(SegmentWithoutDescriptor(state, Seg::kCs, popped.CsSelector()));
   const uint32_t new_eflags =
       virtual_if ? V86FlagsWithVirtualIf(state, popped.eflags) : ReturnedFlags(state, popped.eflags, size);
   if (descriptors && Rpl(cs.selector) != state.cpl) return ReturnOuter(cpu, popped, cs, new_eflags, stack, size);
   CheckCodeLimit(cs, popped.eip);
+  cs.MarkAccessed(cpu);
   state.gpr[kEsp] = stack.Esp();
   state.Segment(Seg::kCs) = cs;
   state.eip = popped.eip;

@@ -34,17 +34,16 @@ SegmentRegister SegmentWithoutDescriptor(const CpuState& state, Seg s, uint16_t 
   return loaded;
 }
 
-SegmentRegister CheckDirectCode(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor) {
+CheckedSegment CheckDirectCode(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor) {
   const unsigned cpl = cpu.state.cpl;
   const bool allowed =
       descriptor.IsConforming() ? descriptor.Dpl() <= cpl : Rpl(selector) <= cpl && descriptor.Dpl() == cpl;
   if (!descriptor.IsCode() || !allowed) ThrowFault(Vector::kGeneralProtection, SelectorError(selector));
   RequirePresent(descriptor, selector, Vector::kSegmentNotPresent);
-  MarkAccessed(cpu, selector, descriptor);
-  return descriptor.Load(static_cast<uint16_t>((selector & 0xFFFC) | cpl));
+  return {static_cast<uint16_t>((selector & 0xFFFC) | cpl), descriptor};
 }
 
-SegmentRegister CheckReturnCode(const Cpu& cpu, uint16_t selector) {
+CheckedSegment CheckReturnCode(const Cpu& cpu, uint16_t selector) {
   if (IsNull(selector)) ThrowFault(Vector::kGeneralProtection, 0);
   const Descriptor descriptor = FetchDescriptor(cpu, selector, Vector::kGeneralProtection);
   const unsigned rpl = Rpl(selector);
@@ -53,19 +52,17 @@ SegmentRegister CheckReturnCode(const Cpu& cpu, uint16_t selector) {
     ThrowFault(Vector::kGeneralProtection, SelectorError(selector));
   }
   RequirePresent(descriptor, selector, Vector::kSegmentNotPresent);
-  MarkAccessed(cpu, selector, descriptor);
-  return descriptor.Load(selector);
+  return {selector, descriptor};
 }
 
-SegmentRegister CheckReturnStack(const Cpu& cpu, uint16_t selector, unsigned cpl) {
+CheckedSegment CheckReturnStack(const Cpu& cpu, uint16_t selector, unsigned cpl) {
   if (IsNull(selector)) ThrowFault(Vector::kGeneralProtection, 0);
   const Descriptor descriptor = FetchDescriptor(cpu, selector, Vector::kGeneralProtection);
   if (Rpl(selector) != cpl || descriptor.Dpl() != cpl || !descriptor.IsWritable()) {
     ThrowFault(Vector::kGeneralProtection, SelectorError(selector));
   }
   RequirePresent(descriptor, selector, Vector::kStackFault);
-  MarkAccessed(cpu, selector, descriptor);
-  return descriptor.Load(selector);
+  return {selector, descriptor};
 }
 
 InnerStack LoadInnerStack(const Cpu& cpu, unsigned cpl, uint32_t ext) {
@@ -87,8 +84,7 @@ InnerStack LoadInnerStack(const Cpu& cpu, unsigned cpl, uint32_t ext) {
     ThrowFault(Vector::kInvalidTss, SelectorError(selector, ext));
   }
   RequirePresent(descriptor, selector, Vector::kStackFault, ext);
-  MarkAccessed(cpu, selector, descriptor);
-  return {descriptor.Load(selector), esp};
+  return {{selector, descriptor}, esp};
 }
 
 void NullInaccessibleSegments(CpuState& state) {

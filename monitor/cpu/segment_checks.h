@@ -1,5 +1,5 @@
 // The checks that segment loads, far transfers, interrupts and task switches share. All throw GuestFault and change
-// nothing but accessed bits in memory; what they return is committed by the caller.
+// nothing; what they return is committed by the caller.
 #pragma once
 
 #include <cstdint>
@@ -31,15 +31,30 @@ SegmentRegister V86Segment(Seg s, uint16_t selector);
 /// What loading `selector` into `s` gives in real mode (limit and attributes stay) or V86 mode.
 SegmentRegister SegmentWithoutDescriptor(const CpuState& state, Seg s, uint16_t selector);
 
+/// What a checked descriptor loads. Its accessed bit in memory is the last to be set before the commit, so that no
+/// fault comes after it.
+struct CheckedSegment : SegmentRegister {
+  bool unmarked = false;  // the accessed bit is still clear
+
+  CheckedSegment(const SegmentRegister& segment)
+      : SegmentRegister(segment) {}  // NOLINT: no descriptor, nothing to mark
+  CheckedSegment(uint16_t load_as, const Descriptor& descriptor)
+      : SegmentRegister(descriptor.Load(load_as)), unmarked(!(descriptor.Type() & segattr::kAccessed)) {}
+  void MarkAccessed(const Cpu& cpu) const {
+    if (unmarked) [[unlikely]]
+      SetAccessed(cpu, selector, static_cast<uint8_t>(attributes));
+  }
+};
+
 /// Direct far JMP or CALL to a code segment at the current CPL; `descriptor` is of code or data.
-SegmentRegister CheckDirectCode(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor);
+CheckedSegment CheckDirectCode(const Cpu& cpu, uint16_t selector, const Descriptor& descriptor);
 /// CS that far RET or IRET returns to. Its RPL is the new CPL.
-SegmentRegister CheckReturnCode(const Cpu& cpu, uint16_t selector);
+CheckedSegment CheckReturnCode(const Cpu& cpu, uint16_t selector);
 /// SS that a return to the outer level `cpl` loads.
-SegmentRegister CheckReturnStack(const Cpu& cpu, uint16_t selector, unsigned cpl);
+CheckedSegment CheckReturnStack(const Cpu& cpu, uint16_t selector, unsigned cpl);
 
 struct InnerStack {
-  SegmentRegister ss;
+  CheckedSegment ss;
   uint32_t esp;
 };
 /// The stack for privilege `cpl` from the current TSS (SDM 3A 5.8.5, 6.12.1).

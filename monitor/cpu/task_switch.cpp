@@ -183,6 +183,8 @@ void SwitchTask(Cpu& cpu, const TaskSwitchRequest& request) {
   const bool returning = request.source == TaskSwitchSource::kReturn;
   CheckOldTss(cpu, request.ext);
   if (nests) cpu.memory.CheckWritable(GuestLinear(tss.Base() + kLinkOffset), 2, false);
+  if (!nests) CheckTssWritable(cpu, state.tr.selector);
+  if (!returning) CheckTssWritable(cpu, request.selector);
   const TaskImage task = ReadTask(cpu, tss.Base(), wide);
   const bool loads_cr3 = wide && state.Paging();
   const bool loads_pdptes = loads_cr3 && (state.cr4 & cr4::kPae);

@@ -105,8 +105,25 @@ bool CheckFpuUsable(Step& s) {
   }
   if (!PendingX87(s.state())) return true;
   if (s.state().cr0 & cr0::kNe) ThrowFault(Vector::kX87FloatingPoint);
+  if (s.state().ignore_x87_error) return true;
   s.result.x87_error_line = true;
   return false;
+}
+
+uint16_t HideIgnoredErrors(const Step& s) {
+  CpuState& state = s.state();
+  const uint16_t pending = state.ignore_x87_error ? PendingX87(state) : uint16_t{0};
+  if (!pending) return 0;
+  const auto fsw = LoadFx<uint16_t>(state, fxsave::kFsw);
+  StoreFx<uint16_t>(state, fxsave::kFsw, fsw & ~(pending | x87::kSummary | x87::kBusy));
+  return pending;
+}
+
+void RestoreIgnoredErrors(const Step& s, uint16_t hidden) {
+  const bool replaced = s.d.insn.mnemonic == ZYDIS_MNEMONIC_FLDENV || s.d.insn.mnemonic == ZYDIS_MNEMONIC_FRSTOR;
+  if (!hidden || replaced) return;
+  StoreFx<uint16_t>(s.state(), fxsave::kFsw, LoadFx<uint16_t>(s.state(), fxsave::kFsw) | hidden);
+  DeriveSummary(s.state());
 }
 
 X87Pointers LoadPointers(const CpuState& state) {

@@ -21,8 +21,8 @@ inline constexpr unsigned kTopShift = 11;
 /// MXCSR (SDM 1, 10.2.3).
 namespace mxcsr {
 inline constexpr uint32_t kInvalid = 1, kDenormal = 2, kZeroDivide = 4, kOverflow = 8, kUnderflow = 16, kPrecision = 32,
-                          kFlags = 0x3F, kMasks = 0x1F80, kUnderflowMask = 1u << 11, kFlushToZero = 1u << 15,
-                          kSupported = 0xFFFF;
+                          kFlags = 0x3F, kDenormalsAreZero = 1u << 6, kMasks = 0x1F80, kUnderflowMask = 1u << 11,
+                          kFlushToZero = 1u << 15, kSupported = 0xFFFF;
 inline constexpr unsigned kMaskShift = 7;
 /// Detected before the operation is carried out; if one of them is unmasked, none of the others is reported.
 inline constexpr uint32_t kPreComputation = kInvalid | kDenormal | kZeroDivide;
@@ -53,6 +53,11 @@ bool CheckFpuUsable(Step& s);
 
 /// The unmasked x87 exceptions pending in the image.
 uint16_t PendingX87(const CpuState& state);
+
+/// While IGNNE# is asserted: takes pending errors out of the image for one instruction, so that the host doesn't meet
+/// them. What it returns is for RestoreIgnoredErrors.
+uint16_t HideIgnoredErrors(const Step& s);
+void RestoreIgnoredErrors(const Step& s, uint16_t hidden);
 
 /// Last x87 instruction and operand.
 struct X87Pointers {

@@ -35,6 +35,8 @@ void Execute(Step& s) {
     if (!CheckFpuUsable(s)) return;
   }
   s.d.handler(s);
+  CpuState& state = s.state();
+  if (state.ignore_x87_error && !PendingX87(state)) state.ignore_x87_error = false;
 }
 
 void RollBack(Step& s) {

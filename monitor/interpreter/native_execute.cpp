@@ -110,16 +110,47 @@ NativeFrame MakeFrame(Step& s, MemoryOperand& memory) {
 
 void Run(Step& s, NativeFrame& frame) { NativeCodeOf(s.d)(&frame); }
 
-/// SIMD exceptions the instruction raises, masked or not, found by running it with all masked. Underflow is looked for
-/// with `flush` as FZ: an unmasked underflow is raised for exact tiny results too, a masked one only with FZ set.
-uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, bool flush) {
+/// Brings the exponents of all finite numbers in `bytes` to that of 1, denormals included unless they count as zero.
+template <class Word, unsigned kFractionBits>
+void NormalizeExponents(uint8_t* bytes, bool denormals_are_zero) {
+  constexpr Word kHidden = Word{1} << kFractionBits, kSign = Word{1} << (8 * sizeof(Word) - 1);
+  constexpr Word kExponent = kSign - kHidden, kOne = (kExponent >> 1) & kExponent;
+  for (unsigned at = 0; at < kXmmBytes; at += sizeof(Word)) {
+    Word value;
+    std::memcpy(&value, bytes + at, sizeof value);
+    const Word exponent = value & kExponent;
+    Word fraction = value & (kHidden - 1);
+    const bool denormal = exponent == 0;
+    if (exponent == kExponent || (denormal && (fraction == 0 || denormals_are_zero))) continue;
+    while (denormal && !(fraction & kHidden)) fraction <<= 1;
+    value = (value & kSign) | kOne | (fraction & (kHidden - 1));
+    std::memcpy(bytes + at, &value, sizeof value);
+  }
+}
+
+/// How a probe differs from the real run.
+struct SimdProbe {
+  bool flush = false;      // as MXCSR.FZ
+  unsigned normalize = 0;  // with exponents normalized in words of so many bytes
+};
+
+/// SIMD exceptions the instruction raises, masked or not, found by running it with all masked.
+uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, SimdProbe probe) {
   alignas(64) std::array<uint8_t, sizeof s.state().fxsave> image = s.state().fxsave;
   uint8_t operand[kBounceBytes];
   std::memcpy(operand, memory.Buffer(), sizeof operand);
+  if (probe.normalize != 0) {
+    const auto& modrm = s.d.insn.raw.modrm;
+    const bool daz = LoadFx<uint32_t>(s.state(), fxsave::kMxcsr) & mxcsr::kDenormalsAreZero;
+    const auto normalize = probe.normalize == 4 ? NormalizeExponents<uint32_t, 23> : NormalizeExponents<uint64_t, 52>;
+    normalize(&image[fxsave::kXmm0 + fxsave::kSlot * modrm.reg], daz);
+    uint8_t* source = memory.Present() ? memory.Buffer() : &image[fxsave::kXmm0 + fxsave::kSlot * modrm.rm];
+    if (memory.Present() || modrm.rm != modrm.reg) normalize(source, daz);
+  }
   uint32_t control;
   std::memcpy(&control, &image[fxsave::kMxcsr], sizeof control);
   control = (control | mxcsr::kMasks) & ~(mxcsr::kFlags | mxcsr::kFlushToZero);
-  if (flush) control |= mxcsr::kFlushToZero;
+  if (probe.flush) control |= mxcsr::kFlushToZero;
   std::memcpy(&image[fxsave::kMxcsr], &control, sizeof control);
   NativeFrame frame = MakeFrame(s, memory);
   frame.fpu = image.data();
@@ -129,7 +160,37 @@ uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, bool flush) {
   return control & mxcsr::kFlags;
 }
 
-/// After an unmasked underflow PE also tells a loss of precision by denormalization, which hardware wouldn't report.
+/// Size of the numbers whose exponents decide that a tiny result loses precision by becoming denormal; 0 where none
+/// can. Tiny sums are exact.
+unsigned NormalizableWord(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_MULSS:
+    case ZYDIS_MNEMONIC_MULPS:
+    case ZYDIS_MNEMONIC_DIVSS:
+    case ZYDIS_MNEMONIC_DIVPS:
+      return 4;
+    case ZYDIS_MNEMONIC_MULSD:
+    case ZYDIS_MNEMONIC_MULPD:
+    case ZYDIS_MNEMONIC_DIVSD:
+    case ZYDIS_MNEMONIC_DIVPD:
+    case ZYDIS_MNEMONIC_CVTSD2SS:
+    case ZYDIS_MNEMONIC_CVTPD2PS:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
+/// PE next to an unmasked underflow: the result with unbounded exponent is inexact (SDM 1 4.9.1.5). Its becoming
+/// denormal, which the masked run shows, doesn't count; a masked overflow does.
+uint32_t PrecisionOfUnderflow(Step& s, MemoryOperand& memory, uint32_t raised, uint32_t unmasked) {
+  const unsigned word = NormalizableWord(s.d.insn.mnemonic);
+  if (word == 0) return raised & mxcsr::kPrecision;
+  const bool overflows = raised & ~unmasked & mxcsr::kOverflow;
+  const uint32_t inexact = ProbeSimdExceptions(s, memory, {.normalize = word}) & mxcsr::kPrecision;
+  return overflows ? mxcsr::kPrecision : inexact;
+}
+
 /// Throws #XM (or #UD without CR4.OSXMMEXCPT) when the instruction would raise an unmasked SIMD exception, with the
 /// MXCSR flags set and everything else as before. So the real run cannot trap on the host.
 void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
@@ -139,9 +200,12 @@ void CheckSimdExceptions(Step& s, MemoryOperand& memory) {
   if (unmasked == 0) return;
   // FZ has no effect while underflow is unmasked.
   const bool flushes = (control & mxcsr::kFlushToZero) && !(unmasked & mxcsr::kUnderflow);
-  uint32_t raised = ProbeSimdExceptions(s, memory, flushes);
+  uint32_t raised = ProbeSimdExceptions(s, memory, {.flush = flushes});
   if (unmasked & mxcsr::kUnderflow) {
-    raised = (raised & ~mxcsr::kUnderflow) | (ProbeSimdExceptions(s, memory, true) & mxcsr::kUnderflow);
+    // It is raised for exact tiny results too; a masked one only with FZ set.
+    const uint32_t underflow = ProbeSimdExceptions(s, memory, {.flush = true}) & mxcsr::kUnderflow;
+    raised = (raised & ~mxcsr::kUnderflow) | underflow;
+    if (underflow) raised = (raised & ~mxcsr::kPrecision) | PrecisionOfUnderflow(s, memory, raised, unmasked);
   }
   if (!(raised & unmasked)) return;
   if (raised & unmasked & mxcsr::kPreComputation) raised &= mxcsr::kPreComputation;
@@ -174,7 +238,9 @@ void SetX87Pointers(Step& s, MemoryOperand& memory, X87Pointers pointers) {
       break;
     default:
       if (s.d.fpu != FpuUse::kX87Waiting) break;
-      pointers.fop = static_cast<uint16_t>((s.d.insn.opcode & 7) << 8 | s.d.bytes[s.d.insn.raw.modrm.offset]);
+      if (!s.cpu.model.FopOnExceptionsOnly() || PendingX87(s.state())) {
+        pointers.fop = static_cast<uint16_t>((s.d.insn.opcode & 7) << 8 | s.d.bytes[s.d.insn.raw.modrm.offset]);
+      }
       pointers.fip = s.checkpoint.eip;
       pointers.fcs = s.state().Segment(Seg::kCs).selector;
       if (memory.Present()) {
@@ -217,10 +283,14 @@ void ExecuteOn(Step& s, MemoryOperand& memory) {
   const bool fpu = s.d.fpu != FpuUse::kNone;
   if (simd) CheckSimdExceptions(s, memory);
   const X87Pointers pointers = fpu ? LoadPointers(state) : X87Pointers{};
+  // Instructions that don't wait see pending errors as they are.
+  const bool waits = fpu && s.d.fpu != FpuUse::kX87NoWait;
+  const uint16_t hidden = waits ? HideIgnoredErrors(s) : uint16_t{0};
   NativeFrame frame = MakeFrame(s, memory);
   Run(s, frame);
   if (fpu) SetX87Pointers(s, memory, pointers);
   if (!X87StoreSuppressed(s)) memory.WriteBack();
+  RestoreIgnoredErrors(s, hidden);
   std::memcpy(state.gpr.data(), frame.gpr, sizeof frame.gpr);
   state.eflags = (state.eflags & ~kArithmeticFlags) | (static_cast<uint32_t>(frame.flags) & kArithmeticFlags);
 }

@@ -25,6 +25,7 @@ class KvmEngine final : public Engine {
   void SetA20(bool enabled) override;
   /// Never called: KVM's processors report x87 errors as #MF, whatever CR0.NE says.
   void OnFpuError(Hook, void*) override {}
+  void IgnoreFpuError() override {}
   void OnDeviceAccess(Hook hook, void* context) override { on_access_ = hook, access_context_ = context; }
   void Report(FILE* out, const char* title) override;
   void WriteStats(FILE* out, double seconds) override;

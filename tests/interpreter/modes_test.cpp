@@ -58,6 +58,29 @@ TEST_CASE("16-bit branches wrap and 32-bit ones meet the limit") {
   CHECK(m.State().eip == 0x8073);
 }
 
+TEST_CASE("execution that runs past 64 KiB faults at the limit, not before, and goes on where there is none") {
+  Machine m;
+  m.EnterReal(0x1000, 0xFFFF);
+  m.Step({0x90});
+  CHECK(m.State().eip == 0x1'0000);  // EIP does not wrap
+  CHECK(FaultOf([&] { StepInstruction(m.cpu); }).vector == Vector::kGeneralProtection);
+  m.State().eip = 0xFFFE;
+  CHECK(FaultOf([&] { m.Step({0xB8, 0x11, 0x22}); }).vector == Vector::kGeneralProtection);  // mov ax, imm16
+  CHECK(m.State().eip == 0xFFFE);
+  m.EnterFlat(0);
+  m.State().Segment(Seg::kCs).attributes &= ~segattr::kDb;
+  m.State().eip = 0xFFFF;
+  m.Step({0x90});
+  m.Step({0x90});
+  CHECK(m.State().eip == 0x1'0001);
+  m.Step({0xEB, 0x10});  // jmp: 16 bits of EIP
+  CHECK(m.State().eip == 0x13);
+  m.State().eip = 0xFFFE;
+  m.Reg(kEsp) = Machine::kStack + 0x100;
+  m.Step({0xE8, 0x00, 0x00});  // call: the return address has 16 bits
+  CHECK(m.Get<uint16_t>(m.Reg(kEsp)) == 0x0001);
+}
+
 TEST_CASE("protected-mode instructions are undefined in real mode") {
   Machine m;
   m.EnterReal(0x1000, 0x100);

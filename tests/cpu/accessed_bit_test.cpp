@@ -144,6 +144,7 @@ TEST_CASE("a task switch that cannot write a descriptor's busy bit changes nothi
   guest.cpu.PagingChanged();
   guest.state.eip = 0x4444;
   CHECK_FAULT(guest, Fault(Vector::kPageFault, 3), FarJump(guest.cpu, kSelTssB, 0, OperandSize::k32, 0));
+  CHECK_FAULT(guest, Fault(Vector::kPageFault, 3), FarCall(guest.cpu, kSelTssB, 0, OperandSize::k32, 0));
   CHECK(guest.Peek<uint32_t>(kTssA + 0x20) == 0);  // nothing was saved
 }
 

@@ -136,3 +136,19 @@ TEST_CASE("interrupts delivered at those points return to them") {
     CHECK(machine.Get<uint32_t>(guest::kLowCode + 0x100) > 50);
   }
 }
+
+TEST_CASE("an NMI ends a translated loop with IF clear; the next waits for IRET") {
+  TestMachine machine;
+  machine.Reset(0);
+  machine.LoadCode(Bytes{0xEB, 0xFE}, 0);  // jmp to itself
+  machine.State().eflags &= ~eflags::kIf;
+  machine.Engine().RaiseNmi();
+  const Outcome outcome = machine.Run();
+  CHECK(outcome.vector == 2u);
+  CHECK(outcome.eip == guest::kCode);
+  CHECK(machine.State().nmi_blocked);
+  CHECK_FALSE(machine.State().nmi_pending);
+  machine.Engine().RaiseNmi();
+  machine.Run();  // stays halted in the handler
+  CHECK(machine.State().nmi_pending);
+}

@@ -3,6 +3,8 @@
 
 #include <Zydis/Zydis.h>
 
+#include <initializer_list>
+
 namespace ring3 {
 
 /// A decoder for 16- or 32-bit code that leaves out the extensions which reuse encodings that mean something else, or

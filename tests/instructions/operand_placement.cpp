@@ -156,8 +156,9 @@ class Placement {
     const bool stack = IsStackPointer(op.mem.base) || op.mem.base == ZYDIS_REGISTER_EBP;
     uint32_t offset = Target(segment, size, stack && !CoversStack(segment)) - segment.base;
     if (insn_.address_width == 16) offset &= kLow16;
-    Solve(op, offset);
+    offset = Solve(op, offset);
     const uint32_t target = segment.base + offset;
+    t_.target = target;
     t_.operand_bytes = size;
     t_.misaligned = size == kSseBytes && target % kSseBytes != 0;
     NoteWrap(offset, size);
@@ -200,8 +201,9 @@ class Placement {
     return NoisyOperand(std::min<uint32_t>(size, 512), random_);
   }
 
-  /// Sets the operand's registers, or its displacement, so that it names `offset`.
-  void Solve(const ZydisDecodedOperand& op, uint32_t offset) {
+  /// Sets the operand's registers, or its displacement, so that it names `offset`, or the next one below if it must be
+  /// even. Returns what it names.
+  uint32_t Solve(const ZydisDecodedOperand& op, uint32_t offset) {
     const auto displacement = static_cast<uint32_t>(op.mem.disp.value);
     const bool has_base = op.mem.base != ZYDIS_REGISTER_NONE, has_index = op.mem.index != ZYDIS_REGISTER_NONE;
     if (!has_base) {
@@ -211,17 +213,18 @@ class Placement {
       const unsigned bytes = insn_.raw.disp.size / 8;
       const uint32_t value = offset - indexed;
       if (insn_.raw.disp.offset + bytes <= p_.code.size()) std::memcpy(&p_.code[insn_.raw.disp.offset], &value, bytes);
-      return;
+      return offset;
     }
     const unsigned base = Number(op.mem.base);
     if (has_index && Number(op.mem.index) == base) {
       const uint32_t factor = op.mem.scale + 1u;
       const uint32_t wanted = offset - displacement;
       p_.gpr[base] = factor == 2 ? wanted / 2 : wanted * Inverse(factor);
-      return;
+      return factor == 2 ? offset - wanted % 2 : offset;
     }
     const uint32_t indexed = has_index ? Index(op) * op.mem.scale : 0;
     SetBase(base, offset - displacement - indexed);
+    return offset;
   }
   uint32_t Index(const ZydisDecodedOperand& op) {
     uint32_t& index = p_.gpr[Number(op.mem.index)];

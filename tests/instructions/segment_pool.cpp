@@ -84,6 +84,20 @@ Segmentation PickSegments(CodeKind kind, Random& random) {
   return s;
 }
 
+Segmentation SequenceSegments(CodeKind kind, Random& random) {
+  constexpr Entry kCodes32[] = {kCode32, kCode32Flat}, kDatas32[] = {kData32Tight, kData32Flat, kData32Wrapping};
+  constexpr Entry kDatas16[] = {kData16, kData16, kDownData16};
+  Segmentation s = PickSegments(CodeKind::kFlat, random);
+  if (kind != CodeKind::kFlat) {
+    const bool code16 = kind == CodeKind::kSegmented16;
+    const uint16_t data = LdtSelector(code16 ? random.From(kDatas16) : random.From(kDatas32));
+    const uint16_t stack = LdtSelector(code16 ? kStack16 : random.OneIn(2) ? kStack32 : kData32Flat);
+    s.selectors = {data, LdtSelector(code16 ? kCode16 : random.From(kCodes32)), stack, data, 0, s.selectors[5]};
+  }
+  s.selectors[static_cast<unsigned>(Seg::kFs)] = LdtSelector(kData32Flat);
+  return s;
+}
+
 uint16_t PickSelector(Random& random) {
   constexpr uint16_t kOutside = 0xFFF8, kRplMask = 3;
   switch (random.Below(12)) {

@@ -15,7 +15,8 @@ struct SingleTrial {
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT]{};
   bool decoded = false;
   unsigned prefixes = 0;       // in front of the escape bytes and the opcode
-  uint32_t operand_bytes = 0;  // of the explicit memory operand, if there is one
+  uint32_t target = 0;         // linear address and
+  uint32_t operand_bytes = 0;  // size of the explicit memory operand, if there is one
   bool wraps = false;          // an operand reaches across the end of a 4 GiB segment
   bool misaligned = false;     // a 16-byte operand
   bool system = false;         // of the groups 0F 00 and 0F 01

@@ -57,7 +57,7 @@ struct OracleResult {
   uint32_t vector = 0;  // exception that ended the run: 3 for INT3 (EIP is after it), 1 for a single step
   uint32_t error_code = 0;
   uint32_t cr2 = 0;
-  bool timed_out = false;  // no exception within a second of processor time
+  bool timed_out = false;  // no exception within a fifth of a second of processor time
 };
 
 /// Runs from state.eip until something traps. Code usually ends in INT3 (0xCC). Not reentrant, one thread at a time;

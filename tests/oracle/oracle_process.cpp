@@ -26,6 +26,7 @@ constexpr size_t kSignalStackBytes = 64 << 10, kFxsaveBytes = 464;  // behind it
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGVTALRM, SIGUSR1};
 constexpr uint64_t kNt = 1 << 14, kRf = 1 << 16, kId = 1 << 21, kFixed = 0x202;
 constexpr int kModifyLdtWrite = 0x11;
+constexpr long kLongestRun = 200'000;  // microseconds
 constexpr unsigned kEs = 0, kCs = 1, kSs = 2, kDs = 3, kFs = 4, kGs = 5;
 
 Control* control;
@@ -48,8 +49,8 @@ void Copy(void* to, const void* from, size_t bytes) {
   asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
 }
 
-void SetTimer(long seconds) {
-  const itimerval timer = {.it_interval = {}, .it_value = {.tv_sec = seconds, .tv_usec = 0}};
+void SetTimer(long microseconds) {
+  const itimerval timer = {.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = microseconds}};
   Call(SYS_setitimer, ITIMER_VIRTUAL, reinterpret_cast<long>(&timer), 0);
 }
 
@@ -155,7 +156,7 @@ void Start(mcontext_t& m) {
     area.in_use |= FrameArea::kAvx;
     Copy(area.ymm_high, control->ymm_high, sizeof area.ymm_high);
   }
-  SetTimer(1);
+  SetTimer(kLongestRun);
   asm volatile("mov %0, %%es" : : "m"(control->selectors[kEs]));
   asm volatile("mov %0, %%ds" : : "m"(control->selectors[kDs]));
   asm volatile("mov %0, %%fs" : : "m"(control->selectors[kFs]));

@@ -1,0 +1,69 @@
+#include "tests/instructions/sequence_runner.h"
+
+#include <fmt/core.h>
+
+#include "monitor/cpu/guest_decoder.h"
+
+namespace ring3 {
+
+namespace {
+
+constexpr uint32_t kStackFault = 12, kGeneralProtection = 13, kPageFault = 14, kSimdException = 19;
+
+/// The processor has left the program's own code and runs noise.
+bool Astray(const Program& program, const Outcome& native) {
+  return native.eip - program.Start() > program.code.size() + 1;
+}
+
+/// See Unspecified in sweep_runner.cpp.
+bool FaultUnspecified(const Program& program, const Outcome& native) {
+  if (native.vector == kSimdException) return true;  // AMD: whether the result is inexact, too
+  if (native.vector < kStackFault || native.vector > kPageFault) return false;
+  const uint32_t at = native.eip - program.Start();
+  if (at >= program.code.size()) return false;
+  const Bytes code(native.code.begin() + program.offset + at, native.code.end());
+  ZydisDecodedInstruction insn;
+  const ZydisDecoder decoder = MakeGuestDecoder(program.Code32());
+  if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, nullptr, code.data(), code.size(), &insn))) return true;
+  return insn.meta.category == ZYDIS_CATEGORY_STRINGOP || insn.meta.isa_ext == ZYDIS_ISA_EXT_X87;
+}
+
+}  // namespace
+
+SequenceRunner::SequenceRunner(TranslatorOptions options)
+    : translated_({.translator = options, .kernel_base = guest::kHighKernel}),
+      interpreted_({.interpreter = true, .kernel_base = guest::kHighKernel}) {}
+
+std::string SequenceRunner::Difference(const Program& program) {
+  Outcome native;
+  try {
+    native = RunNatively(program);
+  } catch (const std::runtime_error&) {
+    return {};  // for ever: parts of a program that is being shrunk may do that
+  }
+  if (native.vector == kPageFault && native.cr2 - guest::kHighKernel < guest::kKernelBytes) return {};
+  if (Astray(program, native) || FaultUnspecified(program, native)) return {};
+  ++compared_;
+  ++endings_[*native.vector];
+  const Ignore ignore{.rpl = program.cpl == 0};
+  std::string text;
+  const auto run = [&](const char* name, TestMachine& machine) {
+    try {
+      const std::string difference = ring3::Difference(RunOn(machine, program), native, ignore);
+      if (!difference.empty()) text += fmt::format("  {}:\n{}", name, difference);
+    } catch (const std::runtime_error& error) {
+      text += fmt::format("  {}: {}\n", name, error.what());
+    }
+  };
+  run("translated", translated_);
+  run("interpreted", interpreted_);
+  return text;
+}
+
+std::string SequenceRunner::Endings() const {
+  std::string text = "endings by vector:";
+  for (const auto& [vector, count] : endings_) text += fmt::format(" {}: {}", vector, count);
+  return text;
+}
+
+}  // namespace ring3

@@ -18,6 +18,8 @@ bool Astray(const Program& program, const Outcome& native) {
 /// See Unspecified in sweep_runner.cpp.
 bool FaultUnspecified(const Program& program, const Outcome& native) {
   if (native.vector == kSimdException) return true;  // AMD: whether the result is inexact, too
+  // A privileged instruction, perhaps made by a store into code.
+  if (native.vector == kGeneralProtection && program.cpl == 0) return true;
   if (native.vector < kStackFault || native.vector > kPageFault) return false;
   const uint32_t at = native.eip - program.Start();
   if (at >= program.code.size()) return false;

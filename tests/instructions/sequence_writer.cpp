@@ -334,6 +334,11 @@ class Writer {
       case ZYDIS_MNEMONIC_FNSTENV:
       case ZYDIS_MNEMONIC_FRSTOR:
       case ZYDIS_MNEMONIC_FNSAVE:
+      // Selectors of noise: the host's descriptor table is not the guest's.
+      case ZYDIS_MNEMONIC_LAR:
+      case ZYDIS_MNEMONIC_LSL:
+      case ZYDIS_MNEMONIC_VERR:
+      case ZYDIS_MNEMONIC_VERW:
       // See Unspecified in sweep_runner.cpp.
       case ZYDIS_MNEMONIC_MASKMOVQ:
       case ZYDIS_MNEMONIC_MASKMOVDQU:

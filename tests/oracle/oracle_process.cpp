@@ -60,8 +60,9 @@ void MapRegions() {
   for (uint32_t i = 0; i < control->region_count && !control->refused; ++i) {
     const Region region = control->regions[i];
     const int protection = PROT_READ | PROT_EXEC | (region.writable ? PROT_WRITE : 0);
-    const long result = Call(SYS_mmap, region.address, region.bytes, protection, MAP_SHARED | MAP_FIXED_NOREPLACE,
-                             kMemoryFd, region.offset);
+    // Populated: an ENTER that a page fault of the host restarts may read what it has written itself.
+    const long result = Call(SYS_mmap, region.address, region.bytes, protection,
+                             MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, kMemoryFd, region.offset);
     if (result < 0) {
       control->refused = static_cast<uint32_t>(-result);
     } else {

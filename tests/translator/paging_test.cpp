@@ -231,3 +231,21 @@ TEST_CASE("code that is unmapped faults, and runs again once it is mapped") {
   }
   RunEverywhere(scenarios);
 }
+
+TEST_CASE("a selector that names no descriptor is loaded without a look at memory") {
+  TestMachine machine;
+  machine.Reset(0);
+  machine.Unmap(0);  // where the translation would look that has not seen the register loaded before
+  machine.LoadCode(Assemble(guest::kCode,
+                            [](Assembler& a) {
+                              a.xor_(eax, eax);
+                              a.mov(gs, ax);
+                              a.push(0);
+                              a.db(0x0F), a.db(0xA1);  // pop fs
+                              a.hlt();
+                            }),
+                   0);
+  const Outcome out = machine.Run();
+  CHECK_FALSE(out.vector);
+  CHECK(out.cr2 == 0);
+}

@@ -20,6 +20,8 @@ constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
 struct X87Environment {
   uint32_t control, status, tags, fip, fop_and_selector, fdp, fds;
 };
+/// From the window's base to addresses that are never mapped, however large the offset added to them.
+constexpr uint64_t kGuardDistance = 8ull << 30;
 
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
 constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
@@ -61,7 +63,7 @@ EngineStop BtEngine::Run() {
     const uint32_t* table = translator_.SelectTable(mode);
     vcpu_.run.branch_table = reinterpret_cast<uint64_t>(table);
     // What is in the branch table may be entered without another look, as translated code does.
-    if (const uint32_t code = table[state.eip]) {
+    if (const uint32_t code = state.eip < BranchTables::SlotsOf(mode) ? table[state.eip] : 0) {
       Enter(vcpu_.run.code_base + code, mode);
       HandleExit(mode);
       continue;
@@ -73,7 +75,7 @@ EngineStop BtEngine::Run() {
         HandleExit(mode);
         break;
       case FillOutcome::kGuestFault:
-        Deliver({Vector::kPageFault, found.error_code, state.eip});
+        Deliver(found.fault);
         break;
       default:
         StepOne();
@@ -91,6 +93,7 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   run.interrupt_flag = state.eflags & eflags::kIf;
   state.eflags &= kHeldInState;
   PrepareSegmentChecks();
+  PrepareSegmentAccesses(mode);
   translator_.GetStubs().Enter(&vcpu_);
   state.eflags |= run.host_flags | run.interrupt_flag | eflags::kReserved1;
 }
@@ -236,10 +239,26 @@ void BtEngine::PrepareSegmentChecks() {
   }
 }
 
+/// What translated code compares offsets with in segments that are neither flat nor merely based.
+void BtEngine::PrepareSegmentAccesses(BlockMode mode) {
+  RunContext& run = vcpu_.run;
+  const uint64_t guard = run.window_base + kGuardDistance;
+  for (unsigned i = 0; i < kSegCount; ++i) {
+    const SegmentShape shape = mode.Shape(static_cast<Seg>(i));
+    if (shape != SegmentShape::kLimited && shape != SegmentShape::kReadable) continue;
+    const SegmentRegister& segment = vcpu_.cpu.state.seg[i];
+    run.segment_accesses[i] = {-(int64_t{segment.limit} + 1), run.window_base + segment.base, {guard, guard}};
+  }
+  if (mode.Code().limit != 0xFFFF'FFFF) {
+    run.branch_check = {-(int64_t{mode.Code().limit} + 1), reinterpret_cast<uint64_t>(&run), {guard, guard}};
+  }
+}
+
 /// Where the current instruction lies in guest-physical memory.
 std::optional<GuestPhysical> BtEngine::CurrentSite() {
   try {
-    return vcpu_.cpu.memory.Translate(GuestLinear(vcpu_.cpu.state.eip), {AccessType::kFetch, vcpu_.cpu.User()});
+    const GuestLinear linear(vcpu_.cpu.state.Segment(Seg::kCs).base + vcpu_.cpu.state.eip);
+    return vcpu_.cpu.memory.Translate(linear, {AccessType::kFetch, vcpu_.cpu.User()});
   } catch (const GuestFault&) {
     return std::nullopt;  // the step that follows raises the same fault
   }

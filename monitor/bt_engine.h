@@ -52,6 +52,7 @@ class BtEngine : public FpuKeeper {
   void Deliver(const GuestFault& fault);
   void LearnSegments();
   void PrepareSegmentChecks();
+  void PrepareSegmentAccesses(BlockMode mode);
   std::optional<GuestPhysical> CurrentSite();
 
   Vcpu& vcpu_;

@@ -50,7 +50,7 @@ void PrintGuestCode(FILE* out, const CpuState& s, PhysicalMemory& memory, bool a
     const uint32_t room = std::min<uint32_t>(sizeof bytes, kPageSize - (at & kPageMask));
     memory.Read(walk.translation.page + (at & kPageMask), {bytes, room});
     unsigned length = 1;
-    std::string text = Disassemble({bytes, room}, at, false, length);
+    std::string text = Disassemble({bytes, room}, at, s.Code32() ? CodeSize::k32 : CodeSize::k16, length);
     fmt::print(out, "  {:08x}  {}\n", at, text);
     at += length;
   }

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "monitor/cpu/fault.h"
@@ -12,84 +13,122 @@ constexpr uint32_t kLongestReach = 14;  // how far before a page an instruction 
 constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
 }  // namespace
 
-BranchTables::BranchTables() : tables_(kTables) {}
+BranchTables::BranchTables() : wide_(kWideTables), narrow_(kNarrowTables) {}
 
 BranchTables::~BranchTables() {
-  for (Table& table : tables_) {
-    if (table.slots) munmap(table.slots, kTableBytes);
+  for (std::vector<Table>* tables : {&wide_, &narrow_}) {
+    for (Table& table : *tables) {
+      if (table.slots) munmap(table.slots, table.filled_pages.size() * kPageSlotBytes);
+    }
   }
 }
 
 uint32_t* BranchTables::Select(WindowId window, BlockMode mode) {
-  if (current_ && current_->window == window && current_->mode == mode && current_->used) return current_->slots;
-  Table* oldest = &tables_[0];
-  for (Table& table : tables_) {
-    if (table.used && table.window == window && table.mode == mode) {
-      table.last_selected = ++selections_;
-      current_ = &table;
-      return table.slots;
+  if (current_ && current_->window == window && current_->mode == mode) return current_->slots;
+  current_ = nullptr;
+  if (const auto found = by_mode_.find(mode); found != by_mode_.end()) {
+    for (Table* table : found->second) {
+      if (table->window == window) current_ = table;
     }
-    if (oldest->used && (!table.used || table.last_selected < oldest->last_selected)) oldest = &table;
   }
-  if (!oldest->slots) {
-    void* memory =
-        mmap(nullptr, kTableBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
-      throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
-    }
-    oldest->slots = static_cast<uint32_t*>(memory);
-    oldest->filled_pages = std::make_unique<std::bitset<1 << 20>>();
+  if (!current_) {
+    current_ = &Reuse(mode);
+    current_->used = true;
+    current_->window = window;
+    current_->mode = mode;
+    by_mode_[mode].push_back(current_);
   }
-  Empty(*oldest);
-  oldest->used = true;
-  oldest->window = window;
-  oldest->mode = mode;
-  oldest->last_selected = ++selections_;
-  current_ = oldest;
-  return oldest->slots;
+  current_->last_selected = ++selections_;
+  return current_->slots;
+}
+
+/// A table of the size for `mode` that nobody uses any more, empty.
+BranchTables::Table& BranchTables::Reuse(BlockMode mode) {
+  std::vector<Table>& tables = mode.Code16() ? narrow_ : wide_;
+  Table& oldest = *std::min_element(tables.begin(), tables.end(), [](const Table& a, const Table& b) {
+    return a.used != b.used ? b.used : a.last_selected < b.last_selected;
+  });
+  if (!oldest.slots) Allocate(oldest, SlotsOf(mode));
+  if (oldest.used) {
+    Empty(oldest);
+    const auto found = by_mode_.find(oldest.mode);
+    std::erase(found->second, &oldest);
+    if (found->second.empty()) by_mode_.erase(found);
+  }
+  return oldest;
+}
+
+void BranchTables::Allocate(Table& table, uint64_t slots) {
+  void* memory =
+      mmap(nullptr, slots * kSlotBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
+  }
+  table.slots = static_cast<uint32_t*>(memory);
+  table.filled_pages.resize(slots / kPageSize);
 }
 
 void BranchTables::Insert(uint32_t eip, uint32_t code_offset) {
-  uint32_t page = eip >> kPageShift;
-  if (!current_->filled_pages->test(page)) {
-    current_->filled_pages->set(page);
+  const uint32_t page = eip >> kPageShift;
+  if (page >= current_->filled_pages.size()) return;
+  if (!current_->filled_pages[page]) {
+    current_->filled_pages[page] = true;
     current_->filled_list.push_back(page);
   }
   current_->slots[eip] = code_offset;
 }
 
-void BranchTables::Remove(uint32_t eip, uint32_t code_offset) {
-  for (Table& table : tables_) {
-    if (table.used && table.filled_pages->test(eip >> kPageShift) && table.slots[eip] == code_offset)
-      table.slots[eip] = 0;
+void BranchTables::Remove(BlockMode mode, uint32_t eip, uint32_t code_offset) {
+  const auto found = by_mode_.find(mode);
+  if (found == by_mode_.end() || eip >= SlotsOf(mode)) return;
+  for (Table* table : found->second) {
+    if (table->filled_pages[eip >> kPageShift] && table->slots[eip] == code_offset) table->slots[eip] = 0;
   }
 }
 
 void BranchTables::ClearPage(Table& table, uint32_t page_number) {
-  if (!table.filled_pages->test(page_number)) return;
-  table.filled_pages->reset(page_number);
+  table.filled_pages[page_number] = false;
   madvise(reinterpret_cast<uint8_t*>(table.slots) + page_number * kPageSlotBytes, kPageSlotBytes, MADV_DONTNEED);
 }
 
+/// Empties `count` slots from `first` on, as far as the table goes; addresses wrap at 4 GiB.
+void BranchTables::ClearSlots(Table& table, uint32_t first, uint64_t count) {
+  const uint64_t slots = table.filled_pages.size() * uint64_t{kPageSize};
+  for (uint64_t done = 0; done < count;) {
+    const uint32_t eip = first + static_cast<uint32_t>(done);
+    const uint64_t in_page = std::min<uint64_t>(kPageSize - (eip & kPageMask), count - done);
+    done += in_page;
+    if (eip >= slots || !table.filled_pages[eip >> kPageShift]) continue;
+    if (in_page == kPageSize) {
+      ClearPage(table, eip >> kPageShift);
+    } else {
+      std::memset(table.slots + eip, 0, in_page * kSlotBytes);
+    }
+  }
+}
+
 void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages) {
-  for (Table& table : tables_) {
-    if (!table.used || table.window != window || table.filled_list.empty()) continue;
-    for (uint32_t i = 0; i < pages; ++i) ClearPage(table, page.PageNumber() + i);
-    const GuestLinear reach = page - kLongestReach;
-    if (table.filled_pages->test(reach.PageNumber())) {
-      std::memset(table.slots + reach.value, 0, kLongestReach * kSlotBytes);
+  for (const auto& [mode, tables] : by_mode_) {
+    const uint32_t first = (page - kLongestReach).value - mode.Code().base;
+    for (Table* table : tables) {
+      if (table->window != window || table->filled_list.empty()) continue;
+      ClearSlots(*table, first, kLongestReach + uint64_t{pages} * kPageSize);
     }
   }
 }
 
 void BranchTables::Empty(Table& table) {
-  for (uint32_t page : table.filled_list) ClearPage(table, page);
+  for (uint32_t page : table.filled_list) {
+    if (table.filled_pages[page]) ClearPage(table, page);
+  }
   table.filled_list.clear();
 }
 
 void BranchTables::ClearWindow(WindowId window) {
-  for (Table& table : tables_) {
-    if (table.used && table.window == window) Empty(table);
+  for (const auto& [mode, tables] : by_mode_) {
+    for (Table* table : tables) {
+      if (table->window == window) Empty(*table);
+    }
   }
 }
 

@@ -2,9 +2,8 @@
 // demand-zero address space. Offset 0 is the miss stub, so an empty slot needs no test.
 #pragma once
 
-#include <bitset>
 #include <cstdint>
-#include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "shadowmmu/address.h"
@@ -15,21 +14,25 @@ namespace ring3 {
 
 class BranchTables {
  public:
-  static constexpr unsigned kTables = 32;
+  /// Tables for 32-bit code, and for 16-bit code, whose branches cut EIP to 16 bits.
+  static constexpr unsigned kWideTables = 32, kNarrowTables = 1024;
   static constexpr uint64_t kSlotBytes = 4;
-  static constexpr uint64_t kTableBytes = kSlotBytes << 32;
+  static constexpr uint64_t kWideSlots = 1ull << 32, kNarrowSlots = 1u << 16;
 
   BranchTables();
   ~BranchTables();
   BranchTables(const BranchTables&) = delete;
 
+  /// How many EIPs a table of this mode has slots for.
+  static uint64_t SlotsOf(BlockMode mode) { return mode.Code16() ? kNarrowSlots : kWideSlots; }
+
   /// The table for code of this mode in this window; the least recently selected one is emptied and reused if need be.
   uint32_t* Select(WindowId window, BlockMode mode);
 
-  /// Fills a slot of the table selected last.
+  /// Fills a slot of the table selected last; an EIP that it has no slot for is left to Lookup.
   void Insert(uint32_t eip, uint32_t code_offset);
-  /// Empties the slot of `eip` wherever it holds `code_offset`.
-  void Remove(uint32_t eip, uint32_t code_offset);
+  /// Empties the slot of `eip` in the tables of `mode` that hold `code_offset` there.
+  void Remove(BlockMode mode, uint32_t eip, uint32_t code_offset);
   /// Empties the slots of [page, page + pages * 4 KiB), and of instructions that reach into it from the page before.
   void ClearPages(WindowId window, GuestLinear page, uint32_t pages);
   void ClearWindow(WindowId window);
@@ -41,13 +44,21 @@ class BranchTables {
     WindowId window = 0;
     BlockMode mode;
     uint64_t last_selected = 0;
-    std::unique_ptr<std::bitset<1 << 20>> filled_pages;  // guest pages with a filled slot
-    std::vector<uint32_t> filled_list;                   // the same, to walk
+    std::vector<bool> filled_pages;     // 4 KiB of EIPs with a filled slot
+    std::vector<uint32_t> filled_list;  // the same, to walk
   };
-  void ClearPage(Table& table, uint32_t page_number);
-  void Empty(Table& table);
+  struct ModeHash {
+    size_t operator()(BlockMode mode) const { return mode.Hash(); }
+  };
 
-  std::vector<Table> tables_;
+  Table& Reuse(BlockMode mode);
+  static void Allocate(Table& table, uint64_t slots);
+  static void ClearSlots(Table& table, uint32_t first, uint64_t count);
+  static void ClearPage(Table& table, uint32_t page_number);
+  static void Empty(Table& table);
+
+  std::vector<Table> wide_, narrow_;
+  std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;
   Table* current_ = nullptr;
   uint64_t selections_ = 0;
 };

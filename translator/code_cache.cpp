@@ -59,7 +59,7 @@ void CodeCache::ReleaseSegment(Segment& segment) {
 }
 
 size_t CodeCache::Bucket(const BlockKey& key) const {
-  uint64_t h = (key.physical.value ^ (static_cast<uint64_t>(key.eip) << 20) ^ key.mode.Bits()) * 0x9E37'79B9'7F4A'7C15;
+  uint64_t h = (key.physical.value ^ (static_cast<uint64_t>(key.eip) << 20) ^ key.mode.Hash()) * 0x9E37'79B9'7F4A'7C15;
   return h >> (64 - 16);
 }
 

@@ -18,8 +18,9 @@ inline constexpr uint32_t kNone = 0;  // no block, no link
 
 struct BlockKey {
   GuestPhysical physical;  // of the first byte
-  uint32_t eip = 0;
+  uint32_t eip = 0;  // offset in the code segment
   BlockMode mode;
+  GuestLinear Linear() const { return mode.Linear(eip); }
   bool operator==(const BlockKey&) const = default;
 };
 

@@ -60,7 +60,7 @@ void CodePages::Kill(BlockId id) {
   const Block& block = cache_.Get(id);
   Remove(block.key.physical.Page(), id);
   if (block.crosses_page) Remove(block.second_page.Page(), id);
-  tables_.Remove(block.key.eip, block.host_offset);
+  tables_.Remove(block.key.mode, block.key.eip, block.host_offset);
   cache_.Kill(id);
 }
 

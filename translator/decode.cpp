@@ -26,7 +26,7 @@ uint32_t GuestInstruction::BranchTarget() const {
   return info.operand_width == 16 ? target & 0xFFFF : target;
 }
 
-Decoder::Decoder() : decoder_(MakeGuestDecoder(true)) {}
+Decoder::Decoder(bool code32) : decoder_(MakeGuestDecoder(code32)) {}
 
 DecodeStatus Decoder::Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const {
   ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands);

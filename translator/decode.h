@@ -35,10 +35,10 @@ enum class DecodeStatus : uint8_t {
   kTruncated,  // more bytes are needed than there are: the instruction crosses into the next page
 };
 
-/// Decodes 32-bit code.
+/// Decodes code of one default size.
 class Decoder {
  public:
-  Decoder();
+  explicit Decoder(bool code32);
   DecodeStatus Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const;
 
  private:

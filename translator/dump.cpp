@@ -29,11 +29,12 @@ std::vector<uint8_t> SourceOf(const Block& block, const PhysicalMemory& memory) 
 
 std::vector<Line> GuestLines(const Block& block, std::span<const uint8_t> source) {
   std::vector<Line> lines;
-  Decoder decoder;
+  const bool code16 = block.key.mode.Code16();
+  const Decoder decoder(!code16);
   GuestInstruction insn;
   for (uint32_t at = 0; at < block.guest_bytes;) {
     unsigned length = 1;
-    std::string text = Disassemble(source.subspan(at), block.key.eip + at, false, length);
+    std::string text = Disassemble(source.subspan(at), block.key.eip + at, code16 ? CodeSize::k16 : CodeSize::k32, length);
     DecodeStatus status = decoder.Decode(source.subspan(at), block.key.eip + at, insn);
     char letter = status == DecodeStatus::kOk ? NameOf(insn.row.cls).letter : 'M';
     lines.push_back({block.key.eip + at, fmt::format("{} {:08x}  {}", letter, block.key.eip + at, text)});
@@ -44,10 +45,13 @@ std::vector<Line> GuestLines(const Block& block, std::span<const uint8_t> source
 
 }  // namespace
 
-std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool long_mode, unsigned& length) {
+std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, CodeSize size, unsigned& length) {
+  constexpr ZydisMachineMode kModes[] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
+                                         ZYDIS_MACHINE_MODE_LONG_64};
+  constexpr ZydisStackWidth kWidths[] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
+  const unsigned index = static_cast<unsigned>(size);
   ZydisDecoder decoder;
-  ZydisDecoderInit(&decoder, long_mode ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LEGACY_32,
-                   long_mode ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
+  ZydisDecoderInit(&decoder, kModes[index], kWidths[index]);
   ZydisFormatter formatter;
   ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
   ZydisDecodedInstruction info;
@@ -64,8 +68,8 @@ std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool l
 }
 
 void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory) {
-  fmt::print(out, "block eip {:08x} physical {:08x} mode {:05x}: {} guest bytes, {} host bytes at {:p}\n",
-             block.key.eip, block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
+  fmt::print(out, "block eip {:08x} code base {:08x} physical {:08x} mode {:08x}: {} guest bytes, {} host bytes at {:p}\n",
+             block.key.eip, block.key.mode.Code().base, block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
   const std::vector<uint8_t> source = SourceOf(block, memory);
   const std::vector<Line> guest = GuestLines(block, source);
@@ -74,7 +78,7 @@ void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const Phys
   for (uint32_t at = 0; at < block.host_bytes;) {
     unsigned length = 1;
     std::string text =
-        Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), true, length);
+        Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), CodeSize::kHost, length);
     const RecoveryEntry& state = FindRecovery(block.recovery, at);
     std::string left;
     if (next < guest.size() && state.eip == guest[next].eip && state.esp_delta == 0) left = guest[next++].text;

@@ -13,7 +13,9 @@ namespace ring3 {
 /// One line per guest instruction, its host instructions beside and below it.
 void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory);
 
-/// Text of one instruction in Intel syntax; `long_mode` for host code.
-std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, bool long_mode, unsigned& length);
+enum class CodeSize : uint8_t { k16, k32, kHost };
+
+/// Text of one instruction in Intel syntax.
+std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, CodeSize size, unsigned& length);
 
 }  // namespace ring3

@@ -19,7 +19,7 @@ bool IsDirect(const GuestInstruction& insn) { return insn.operands[0].type == ZY
 }  // namespace
 
 bool Emitter::EmitJump(const GuestInstruction& insn) {
-  if (!IsNear(insn)) return false;
+  if (!IsNear(insn) || (IsDirect(insn) && !Reachable(insn.BranchTarget()))) return false;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_JMP) return EmitConditional(insn);
   if (IsDirect(insn)) {
     EmitDirectExit(insn.BranchTarget());
@@ -34,6 +34,7 @@ bool Emitter::EmitJump(const GuestInstruction& insn) {
 
 bool Emitter::EmitConditional(const GuestInstruction& insn) {
   switch (insn.info.mnemonic) {
+    case ZYDIS_MNEMONIC_JCXZ:
     case ZYDIS_MNEMONIC_JECXZ:
     case ZYDIS_MNEMONIC_LOOP:
     case ZYDIS_MNEMONIC_LOOPE:
@@ -59,7 +60,10 @@ bool Emitter::EmitConditional(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitCounted(const GuestInstruction& insn) {
-  if (insn.Is16BitAddress()) return false;
+  if (insn.Is16BitAddress()) {
+    EmitCounted16(insn);
+    return true;
+  }
   // 67h makes these count in ECX. They have a short form only, which suffices to jump over the other exit.
   const uint8_t opcode = insn.bytes[insn.info.raw.imm[0].offset - 1];
   uint32_t taken = EmitShortForward(std::array<uint8_t, 2>{0x67, opcode});
@@ -70,29 +74,64 @@ bool Emitter::EmitCounted(const GuestInstruction& insn) {
   return true;
 }
 
-bool Emitter::EmitLoadBranchTarget(const GuestInstruction& insn) {
-  if (insn.info.operand_width != 32) return false;
-  const ZydisDecodedOperand& op = insn.operands[0];
-  if (op.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-    as_.mov(x86::r8d, host::Low32(ZydisRegisterGetId(op.reg.value)));
-    return true;
+/// CX has no counting branch in 64-bit mode: a borrowed RCX holds it, zero-extended, for one of ECX.
+void Emitter::EmitCounted16(const GuestInstruction& insn) {
+  const bool counts_down = insn.info.mnemonic != ZYDIS_MNEMONIC_JCXZ;
+  as_.mov(x86::r8d, x86::ecx);
+  if (counts_down) {
+    as_.lea(x86::r9d, x86::ptr(x86::rcx, -1));
+    as_.mov(x86::r8w, x86::r9w);
   }
-  if (!Addressable(insn, op)) return false;
-  EmitLoadScratch(EmitAddress(op), 4);
+  Label zero = as_.newLabel(), restore = as_.newLabel();
+  MarkBusy(insn.eip);
+  as_.movzx(x86::ecx, x86::r8w);
+  as_.jecxz(x86::rcx, zero);
+  as_.mov(x86::ecx, x86::r8d);
+  if (insn.info.mnemonic == ZYDIS_MNEMONIC_LOOPE) as_.jnz(restore);
+  if (insn.info.mnemonic == ZYDIS_MNEMONIC_LOOPNE) as_.jz(restore);
+  EmitDirectExit(counts_down ? insn.BranchTarget() : insn.NextEip());
+  MarkBusy(insn.eip);
+  as_.bind(zero);
+  as_.mov(x86::ecx, x86::r8d);
+  as_.bind(restore);
+  EmitDirectExit(counts_down ? insn.NextEip() : insn.BranchTarget());
+  EndBlock();
+}
+
+bool Emitter::EmitLoadBranchTarget(const GuestInstruction& insn) {
+  const unsigned width = insn.info.operand_width;
+  if (!IndirectAllowed(width)) return false;
+  const ZydisDecodedOperand& op = insn.operands[0];
+  if (op.type != ZYDIS_OPERAND_TYPE_REGISTER) {
+    if (!Addressable(insn, op)) return false;
+    EmitLoadScratch(EmitAddress(insn, op), width / 8);
+  } else if (width == 16) {
+    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(op.reg.value)));
+  } else {
+    as_.mov(x86::r8d, host::Low32(ZydisRegisterGetId(op.reg.value)));
+  }
+  EmitTargetCheck(width);
   return true;
 }
 
 bool Emitter::EmitCall(const GuestInstruction& insn) {
-  if (!IsNear(insn) || !FlatStack() || insn.info.operand_width != 32) return false;
-  if (!IsDirect(insn) && !EmitLoadBranchTarget(insn)) return false;
-  as_.mov(x86::dword_ptr(x86::r15, -4), insn.NextEip());
-  if (IsDirect(insn)) {
-    Mark(insn.BranchTarget(), -4);
-    as_.lea(x86::r15, x86::ptr(x86::r15, -4));
+  if (!IsNear(insn) || !Accessible(Seg::kSs, true)) return false;
+  const bool direct = IsDirect(insn);
+  if (direct ? !Reachable(insn.BranchTarget()) : !EmitLoadBranchTarget(insn)) return false;
+  const unsigned bytes = insn.info.operand_width / 8;
+  const int8_t delta = static_cast<int8_t>(-static_cast<int>(bytes));
+  EmitStoreImmediate(EmitStackSlot(delta, bytes), bytes, insn.NextEip());
+  if (!mode_.Stack32()) {
+    MarkBusy(insn.eip);
+  } else if (direct) {
+    Mark(insn.BranchTarget(), delta);
+  } else {
+    Mark(RecoveryEntry{.esp_delta = delta, .eip_in_scratch = true});
+  }
+  EmitStackMove(delta);
+  if (direct) {
     EmitDirectExit(insn.BranchTarget());
   } else {
-    Mark(RecoveryEntry{.esp_delta = -4, .eip_in_scratch = true});
-    as_.lea(x86::r15, x86::ptr(x86::r15, -4));
     EmitIndirectExit();
   }
   EndBlock();
@@ -100,11 +139,13 @@ bool Emitter::EmitCall(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitReturn(const GuestInstruction& insn) {
-  if (!IsNear(insn) || !FlatStack() || insn.info.operand_width != 32) return false;
+  const unsigned width = insn.info.operand_width, bytes = width / 8;
+  if (!IsNear(insn) || !Accessible(Seg::kSs, false) || !IndirectAllowed(width)) return false;
   const bool pops_arguments = insn.info.raw.imm[0].size != 0;
-  const int32_t pop = 4 + (pops_arguments ? static_cast<int32_t>(insn.info.raw.imm[0].value.u & 0xFFFF) : 0);
-  as_.mov(x86::r8d, x86::dword_ptr(x86::r15));
-  as_.lea(x86::r15, x86::ptr(x86::r15, pop));
+  const uint32_t arguments = pops_arguments ? static_cast<uint32_t>(insn.info.raw.imm[0].value.u & 0xFFFF) : 0;
+  EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
+  EmitTargetCheck(width);
+  EmitStackMove(static_cast<int32_t>(bytes + arguments));
   EmitIndirectExit();
   EndBlock();
   return true;

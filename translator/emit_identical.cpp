@@ -2,6 +2,7 @@
 // an operand (it lives in r15), and memory operands (memory_operand.h).
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "translator/emitter.h"
 #include "translator/host_registers.h"
@@ -24,13 +25,22 @@ struct Parts {
   uint8_t immediate_bytes = 0;
 };
 
-void TakePrefixes(const GuestInstruction& insn, Parts& parts) {
+/// Whether 66h means the operand size rather than a part of the opcode.
+bool HasOperandSize(const GuestInstruction& insn) {
+  return insn.row.unit == Unit::kNone || insn.info.mnemonic == ZYDIS_MNEMONIC_CRC32 ||
+         insn.info.mnemonic == ZYDIS_MNEMONIC_POPCNT;
+}
+
+void TakePrefixes(const GuestInstruction& insn, bool code16, Parts& parts) {
   const auto& raw = insn.info.raw;
+  constexpr uint8_t kOperandSize = 0x66;
+  const bool resized = code16 && HasOperandSize(insn);
+  if (resized && insn.info.operand_width == 16) parts.prefixes[parts.prefix_count++] = kOperandSize;
   for (unsigned i = 0; i < raw.prefix_count; ++i) {
     uint8_t value = raw.prefixes[i].value;
     bool mandatory = raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
     // REP prefixes without a meaning here may have one on the host (TZCNT, HLE); segments and 67h are rebuilt.
-    const bool keep = value == 0x66 || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
+    const bool keep = (value == kOperandSize && (mandatory || !resized)) || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
     const bool seen =
         std::find(parts.prefixes, parts.prefixes + parts.prefix_count, value) != parts.prefixes + parts.prefix_count;
     if (keep && !seen) parts.prefixes[parts.prefix_count++] = value;
@@ -158,14 +168,40 @@ bool Emitter::EmitStackPointerMove(const GuestInstruction& insn) {
   return true;
 }
 
+/// LEA over a 16-bit address: the sum is cut before it is stored.
+bool Emitter::EmitLoadAddress16(const GuestInstruction& insn) {
+  EmitOffset(AddressOf(insn.operands[1]), true);
+  EmitSetRegister(ZydisRegisterGetId(insn.operands[0].reg.value), insn.info.operand_width / 8, asmjit::x86::r9);
+  return true;
+}
+
+/// AH, CH, DH and BH cannot be named beside an operand in the high registers: RBP, which needs no prefix, holds the
+/// address meanwhile.
+void Emitter::EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding) {
+  constexpr uint8_t kRbp = 5;
+  const uint8_t lea[] = {0x8D};
+  HostOperand address = encoding.operand;
+  encoding.operand = EncodeOperand(kRbp, kNoRegister, 1, 0);
+  encoding.operand.gs = address.gs;
+  const bool offset = std::exchange(address.gs, false);
+  address.address32 = false;
+  as_.mov(asmjit::x86::r8, asmjit::x86::rbp);
+  EmitEncoding({.opcode = lea, .wide = !offset, .reg = kRbp, .operand = address});
+  Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.eip});
+  EmitEncoding(encoding);
+  Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.NextEip()});
+  as_.mov(asmjit::x86::rbp, asmjit::x86::r8);
+}
+
 bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   if (NamesSystemRegister(insn)) return EmitSegmentMove(insn);
   if (EmitStackPointerMove(insn)) return true;
   const ZydisDecodedOperand* memory = insn.MemoryOperand();
   if (memory && !Addressable(insn, *memory)) return false;
+  if (memory && memory->mem.type == ZYDIS_MEMOP_TYPE_AGEN && insn.Is16BitAddress()) return EmitLoadAddress16(insn);
 
   Parts parts;
-  TakePrefixes(insn, parts);
+  TakePrefixes(insn, mode_.Code16(), parts);
   TakeOpcode(insn, parts);
   MapRegisters(insn, parts);
   Reencode(insn, parts);
@@ -177,12 +213,15 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
                         .reg = parts.reg,
                         .opcode_rex_b = parts.opcode_rex_b};
   if (memory) {
-    encoding.operand = EmitAddress(*memory, 0, parts.needs_no_rex);
+    encoding.operand = EmitAddress(insn, *memory, 0, parts.needs_no_rex);
   } else if (parts.has_modrm) {
     encoding.operand = {.rex_b = parts.rm_register >= 8, .mod = 3, .rm = static_cast<uint8_t>(parts.rm_register & 7)};
   }
-  if (encoding.Rex() && parts.needs_no_rex) return false;
-  EmitEncoding(encoding);
+  if (encoding.Rex() && parts.needs_no_rex) {
+    EmitWithoutRex(insn, encoding);
+  } else {
+    EmitEncoding(encoding);
+  }
 
   for (auto [reg, gpr] : {std::pair{ZYDIS_REGISTER_ESP, kEsp}, std::pair{ZYDIS_REGISTER_EBP, kEbp}}) {
     if (!Writes(insn, reg)) continue;

@@ -11,23 +11,19 @@ bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
   const ZydisDecodedOperand &to = insn.operands[0], &from = insn.operands[1];
   if (EmitSegmentLoad(insn)) return true;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || from.type != ZYDIS_OPERAND_TYPE_REGISTER ||
-      ZydisRegisterGetClass(from.reg.value) != ZYDIS_REGCLASS_SEGMENT || to.type != ZYDIS_OPERAND_TYPE_REGISTER) {
+      ZydisRegisterGetClass(from.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
   }
+  const bool to_memory = to.type == ZYDIS_OPERAND_TYPE_MEMORY;
+  if (to_memory && !Addressable(insn, to)) return false;
   emitted_class_ = InstructionClass::kSegment;
-  const x86::Mem selector =
-      x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(static_cast<Seg>(ZydisRegisterGetId(from.reg.value))));
-  unsigned id = ZydisRegisterGetId(to.reg.value);
-  if (insn.info.operand_width == 16) {
-    as_.movzx(x86::r8d, selector);
-    as_.mov(host::Low16(id), x86::r8w);
+  as_.movzx(x86::r8d,
+            x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(static_cast<Seg>(ZydisRegisterGetId(from.reg.value)))));
+  if (to_memory) {
+    EmitStoreScratch(EmitAddress(insn, to), 2);
     return true;
   }
-  as_.movzx(host::Low32(id), selector);
-  if (id == kEsp || id == kEbp) {
-    Mark(insn.NextEip());
-    EmitRebias(id);
-  }
+  EmitSetRegister(ZydisRegisterGetId(to.reg.value), insn.info.operand_width / 8, x86::r8);
   return true;
 }
 
@@ -35,12 +31,13 @@ bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
 /// monitor does the rest.
 bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
   const ZydisDecodedOperand& to = insn.operands[0];
-  if (!mode_.Ring0() || to.type != ZYDIS_OPERAND_TYPE_REGISTER ||
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER ||
       ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
   }
   const Seg segment = static_cast<Seg>(ZydisRegisterGetId(to.reg.value));
-  if (segment == Seg::kCs || segment == Seg::kSs) return false;
+  if (mode_.Paragraphs()) return EmitParagraphLoad(insn, segment);
+  if (!mode_.Ring0() || segment == Seg::kCs || segment == Seg::kSs) return false;
   const bool pop = insn.info.mnemonic == ZYDIS_MNEMONIC_POP;
   if (pop) {
     if (!FlatStack() || insn.info.operand_width != 32) return false;
@@ -54,6 +51,79 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
   emitted_class_ = InstructionClass::kSegment;
   EmitUnlessUnchanged(insn, segment);
   if (pop) as_.lea(x86::r15, x86::ptr(x86::r15, 4));
+  return true;
+}
+
+/// Real and V86 mode: MOV to, or POP of, a segment register other than CS. Base and selector are all that changes, and
+/// with a limit that is checked inline the block mode stays what it is.
+bool Emitter::EmitParagraphLoad(const GuestInstruction& insn, Seg segment) {
+  if (segment == Seg::kCs || mode_.Shape(segment) != SegmentShape::kLimited) return false;
+  const bool pop = insn.info.mnemonic == ZYDIS_MNEMONIC_POP;
+  const unsigned bytes = insn.info.operand_width / 8;
+  const ZydisDecodedOperand& from = insn.operands[1];
+  if (pop) {
+    if (!Accessible(Seg::kSs, false)) return false;
+    EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
+    as_.movzx(x86::r8d, x86::r8w);
+  } else if (from.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+    if (!Addressable(insn, from)) return false;
+    EmitLoadScratch(EmitAddress(insn, from), 2);
+  } else {
+    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
+  }
+  emitted_class_ = InstructionClass::kSegment;
+  MarkBusy(insn.eip);
+  if (pop) EmitStackMove(static_cast<int32_t>(bytes));
+  EmitCommitParagraph(segment);
+  shadow_ = segment == Seg::kSs;
+  return true;
+}
+
+/// Selector r8d, zero-extended, becomes the base; r9 is used up.
+void Emitter::EmitCommitParagraph(Seg segment) {
+  as_.mov(x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(segment)), x86::r8w);
+  as_.lea(x86::r9d, x86::ptr(0, x86::r8, 3));
+  as_.lea(x86::r9d, x86::ptr(x86::r9, x86::r9));
+  as_.mov(x86::dword_ptr(x86::r12, vcpu_offset::SegmentBase(segment)), x86::r9d);
+  as_.lea(x86::r9, x86::ptr(x86::r9, x86::r14));
+  as_.mov(x86::qword_ptr(x86::r12, vcpu_offset::Access(segment, offsetof(SegmentAccess, inside))), x86::r9);
+}
+
+/// LES, LDS, LSS, LFS, LGS in real and V86 mode.
+bool Emitter::EmitLoadFarPointer(const GuestInstruction& insn) {
+  const ZydisDecodedOperand& memory = insn.operands[1];
+  Seg segment = Seg::kDs;
+  switch (insn.info.mnemonic) {
+    case ZYDIS_MNEMONIC_LES:
+      segment = Seg::kEs;
+      break;
+    case ZYDIS_MNEMONIC_LFS:
+      segment = Seg::kFs;
+      break;
+    case ZYDIS_MNEMONIC_LGS:
+      segment = Seg::kGs;
+      break;
+    case ZYDIS_MNEMONIC_LSS:
+      segment = Seg::kSs;
+      break;
+    default:
+      break;
+  }
+  if (!mode_.Paragraphs() || mode_.Shape(segment) != SegmentShape::kLimited || !Addressable(insn, memory)) return false;
+  const unsigned bytes = insn.info.operand_width / 8;
+  EmitOffset(AddressOf(memory), insn.Is16BitAddress());
+  HostOperand pointer = EmitSegmented(static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)), bytes + 2);
+  HostOperand selector = pointer;
+  selector.mod = 1;
+  selector.displacement_bytes = 1;
+  selector.displacement = static_cast<int32_t>(bytes);
+  EmitLoadScratch(selector, 2);
+  const uint8_t mov[] = {0x8B};
+  constexpr uint8_t kR9 = 9;
+  EmitMemoryOp(mov, kR9, pointer, bytes == 2);
+  MarkBusy(insn.eip);
+  EmitSetRegister(ZydisRegisterGetId(insn.operands[0].reg.value), bytes, x86::r9);
+  EmitCommitParagraph(segment);
   return true;
 }
 
@@ -120,7 +190,9 @@ bool Emitter::EmitFlags(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitPushFlags(const GuestInstruction& insn) {
-  if (!FlatStack() || insn.info.operand_width != 32) return false;
+  if (!Accessible(Seg::kSs, true)) return false;
+  const unsigned bytes = insn.info.operand_width / 8;
+  const int32_t delta = -static_cast<int32_t>(bytes);
   // The host's image shows IF set and no other system flag; ours are added without touching a flag.
   as_.pushfq();
   as_.pop(x86::r8);
@@ -128,24 +200,26 @@ bool Emitter::EmitPushFlags(const GuestInstruction& insn) {
   as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9, 0, -static_cast<int32_t>(eflags::kIf)));
   as_.mov(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::kInterruptFlag));
   as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
-  as_.mov(x86::dword_ptr(x86::r15, -4), x86::r8d);
-  Mark(insn.NextEip(), -4);
-  as_.lea(x86::r15, x86::ptr(x86::r15, -4));
+  EmitStoreScratch(EmitStackSlot(delta, bytes), bytes);
+  MarkStackCommit(insn, delta);
+  EmitStackMove(delta);
   return true;
 }
 
 bool Emitter::EmitPopFlags(const GuestInstruction& insn) {
-  if (!FlatStack() || insn.info.operand_width != 32) return false;
+  if (!Accessible(Seg::kSs, false)) return false;
+  const unsigned bytes = insn.info.operand_width / 8;
   // Inline when only IF and the arithmetic flags change and no interrupt waits for IF; else the monitor does it.
-  constexpr uint32_t kSystem = eflags::kTf | eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId;
+  constexpr uint32_t kSystem16 = eflags::kTf | eflags::kIopl | eflags::kNt;
+  const uint32_t system = bytes == 2 ? kSystem16 : kSystem16 | eflags::kAc | eflags::kId;
   Label slow = as_.newLabel(), done = as_.newLabel();
-  as_.mov(x86::r8d, x86::dword_ptr(x86::r15));
+  EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
   as_.pushfq();
   as_.pop(x86::r10);
   MarkBusy(insn.eip);
   as_.mov(x86::r9d, x86::r8d);
   as_.xor_(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::kEflags));
-  as_.test(x86::r9d, kSystem);
+  as_.test(x86::r9d, system);
   as_.jnz(slow);
   as_.mov(x86::r9d, x86::r8d);
   as_.and_(x86::r9d, eflags::kIf);
@@ -154,7 +228,7 @@ bool Emitter::EmitPopFlags(const GuestInstruction& insn) {
   as_.and_(x86::r8d, eflags::kHostHeld);
   as_.push(x86::r8);
   as_.mov(x86::dword_ptr(x86::r12, vcpu_offset::kInterruptFlag), x86::r9d);
-  as_.lea(x86::r15, x86::ptr(x86::r15, 4));
+  EmitStackMove(static_cast<int32_t>(bytes));
   as_.popfq();
   as_.jmp(done);
   as_.bind(slow);

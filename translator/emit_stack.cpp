@@ -8,14 +8,13 @@ namespace ring3 {
 using namespace asmjit;
 
 bool Emitter::EmitStack(const GuestInstruction& insn) {
-  if (!FlatStack()) return false;
   switch (insn.info.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
-      return EmitPush(insn);
+      return Accessible(Seg::kSs, true) && EmitPush(insn);
     case ZYDIS_MNEMONIC_POP:
-      return EmitPop(insn);
+      return Accessible(Seg::kSs, false) && EmitPop(insn);
     default:
-      return EmitLeave(insn);
+      return Accessible(Seg::kSs, false) && EmitLeave(insn);
   }
 }
 
@@ -23,48 +22,48 @@ bool Emitter::EmitPush(const GuestInstruction& insn) {
   const unsigned bytes = insn.info.operand_width / 8;
   const int32_t delta = -static_cast<int32_t>(bytes);
   const ZydisDecodedOperand& op = insn.operands[0];
-  const x86::Mem slot = bytes == 2 ? x86::word_ptr(x86::r15, delta) : x86::dword_ptr(x86::r15, delta);
   switch (op.type) {
     case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-      as_.mov(slot, static_cast<int32_t>(op.imm.value.s));
+      EmitStoreImmediate(EmitStackSlot(delta, bytes), bytes, static_cast<uint32_t>(op.imm.value.s));
       break;
     case ZYDIS_OPERAND_TYPE_MEMORY:
       if (!Addressable(insn, op)) return false;
-      EmitLoadScratch(EmitAddress(op), bytes);
-      as_.mov(slot, host::SizedScratch(bytes));
+      EmitLoadScratch(EmitAddress(insn, op), bytes);
+      EmitStoreScratch(EmitStackSlot(delta, bytes), bytes);
       break;
     default: {
       unsigned id = ZydisRegisterGetId(op.reg.value);
       if (ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
         // The selector is written as a word; what a 32-bit push leaves above it is model-specific, zero on most.
         as_.movzx(x86::r8d, x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(static_cast<Seg>(id))));
-        as_.mov(slot, host::SizedScratch(bytes));
+        EmitStoreScratch(EmitStackSlot(delta, bytes), bytes);
       } else {
-        as_.mov(slot, host::Sized(id, bytes));
+        const uint8_t mov[] = {0x89};
+        EmitMemoryOp(mov, host::NumberOf(id), EmitStackSlot(delta, bytes), bytes == 2);
       }
     }
   }
-  Mark(insn.NextEip(), static_cast<int8_t>(delta));
-  as_.lea(x86::r15, x86::ptr(x86::r15, delta));
+  MarkStackCommit(insn, delta);
+  EmitStackMove(delta);
   return true;
 }
 
 bool Emitter::EmitPop(const GuestInstruction& insn) {
   const unsigned bytes = insn.info.operand_width / 8;
+  const int32_t delta = static_cast<int32_t>(bytes);
   const ZydisDecodedOperand& op = insn.operands[0];
-  const x86::Mem slot = bytes == 2 ? x86::word_ptr(x86::r15) : x86::dword_ptr(x86::r15);
   if (op.type == ZYDIS_OPERAND_TYPE_MEMORY) {
     if (!Addressable(insn, op)) return false;
     // An ESP base means ESP after the pop (SDM 2B, POP).
     const bool from_esp = op.mem.base == ZYDIS_REGISTER_ESP;
-    const bool flat = mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(op.mem.segment))) == SegmentShape::kFlat;
-    if (!flat) return false;  // the address would need the scratch register that holds the value
-    as_.mov(host::SizedScratch(bytes), slot);
-    EmitStoreScratch(EmitAddress(op, from_esp ? static_cast<int32_t>(bytes) : 0), bytes);
+    if (from_esp && !mode_.Stack32()) return false;
+    EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
+    EmitStoreScratch(EmitAddress(insn, op, from_esp ? delta : 0), bytes);
   } else {
     if (ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT) return EmitSegmentLoad(insn);
     unsigned id = ZydisRegisterGetId(op.reg.value);
-    as_.mov(host::Sized(id, bytes), slot);
+    const uint8_t mov[] = {0x8B};
+    EmitMemoryOp(mov, host::NumberOf(id), EmitStackSlot(0, bytes), bytes == 2);
     if (id == kEsp) {
       if (bytes == 4) {
         Mark(insn.NextEip());
@@ -73,21 +72,36 @@ bool Emitter::EmitPop(const GuestInstruction& insn) {
       return true;
     }
     if (id == kEbp && bytes == 4) {
-      Mark(insn.NextEip(), 4);
+      MarkStackCommit(insn, delta);
       EmitRebias(kEbp);
     }
   }
-  Mark(insn.NextEip(), static_cast<int8_t>(bytes));
-  as_.lea(x86::r15, x86::ptr(x86::r15, static_cast<int32_t>(bytes)));
+  MarkStackCommit(insn, delta);
+  EmitStackMove(delta);
   return true;
 }
 
 bool Emitter::EmitLeave(const GuestInstruction& insn) {
-  if (insn.info.operand_width != 32) return false;
-  as_.mov(x86::r8d, x86::dword_ptr(x86::rbp));
-  as_.lea(x86::r15, x86::ptr(x86::rbp, 4));
-  Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.NextEip()});
-  as_.lea(x86::rbp, x86::ptr(x86::r8, x86::r14));
+  const unsigned bytes = insn.info.operand_width / 8;
+  if (FlatStack()) {
+    EmitLoadScratch(EncodeOperand(host::NumberOf(kEbp), kNoRegister, 1, 0), bytes);
+  } else {
+    EmitOffset({.base = kEbp}, !mode_.Stack32());
+    EmitLoadScratch(EmitSegmented(Seg::kSs, bytes), bytes);
+  }
+  if (mode_.Stack32() && bytes == 4) {
+    as_.lea(x86::r15, x86::ptr(x86::rbp, 4));
+    Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.NextEip()});
+  } else {
+    MarkBusy(insn.eip);
+    as_.lea(x86::r9, x86::ptr(x86::rbp, static_cast<int32_t>(bytes)));
+    if (mode_.Stack32()) {
+      as_.mov(x86::r15, x86::r9);
+    } else {
+      as_.mov(x86::r15w, x86::r9w);
+    }
+  }
+  EmitSetRegister(kEbp, bytes, x86::r8);
   return true;
 }
 

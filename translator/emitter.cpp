@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "translator/branch_tables.h"
 #include "translator/host_registers.h"
 #include "translator/vcpu.h"
 
@@ -55,6 +56,8 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
       return EmitTimeStamp(insn);
     case InstructionClass::kFlags:
       return EmitFlags(insn);
+    case InstructionClass::kSegment:
+      return EmitLoadFarPointer(insn);
     default:
       return false;
   }
@@ -77,8 +80,8 @@ void Emitter::EmitJumpTo(uint64_t host_address) {
 bool Emitter::Linkable(uint32_t target_eip) const {
   // An instruction that crosses into the next page depends on that page's mapping, too.
   constexpr uint32_t kMayCross = kPageSize - ZYDIS_MAX_INSTRUCTION_LENGTH;
-  return mode_.Ring0() ||
-         (target_eip >> kPageShift == start_eip_ >> kPageShift && (target_eip & kPageMask) <= kMayCross);
+  const GuestLinear target = mode_.Linear(target_eip);
+  return mode_.Ring0() || (target.Page() == mode_.Linear(start_eip_).Page() && target.PageOffset() <= kMayCross);
 }
 
 void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_eip) {
@@ -93,9 +96,11 @@ void Emitter::EmitDirectExit(uint32_t target_eip) {
   if (Linkable(target_eip)) {
     const uint8_t jump[] = {0xE9};
     EmitLinkedJump(jump, target_eip);
-  } else {
+  } else if (target_eip < BranchTables::SlotsOf(mode_)) {
     as_.mov(x86::r8d, target_eip);
     EmitIndirectExit();
+  } else {
+    EmitLeave(target_eip, stubs_.IndirectMiss());
   }
 }
 
@@ -174,27 +179,6 @@ void Emitter::EmitRebias(unsigned guest_gpr) {
   as_.lea(reg, x86::ptr(reg, x86::r14));
 }
 
-bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const {
-  if (insn.Is16BitAddress()) return false;
-  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
-  return mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment))) != SegmentShape::kOther;  // CS always is
-}
-
-HostOperand Emitter::EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement, bool avoid_rex) {
-  GuestAddress address = AddressOf(memory);
-  address.displacement += extra_displacement;
-  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
-  Seg segment = static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment));
-  if (mode_.Shape(segment) == SegmentShape::kFlat) {
-    return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
-  }
-  const uint8_t lea[] = {0x8D};
-  EmitMemoryOp(lea, host::kScratch, EncodeSum(address));
-  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::SegmentBase(segment)));
-  as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
-  return EncodeOperand(host::kWindow, host::kScratch, 1, 0);
-}
-
 void Emitter::EmitEncoding(const HostEncoding& e) {
   uint8_t bytes[32];
   size_t n = 0;
@@ -235,6 +219,25 @@ void Emitter::EmitLoadScratch(const HostOperand& operand, unsigned bytes) {
 void Emitter::EmitStoreScratch(const HostOperand& operand, unsigned bytes) {
   const uint8_t mov[] = {0x89};
   EmitMemoryOp(mov, host::kScratch, operand, bytes == 2);
+}
+
+void Emitter::EmitStoreImmediate(const HostOperand& operand, unsigned bytes, uint32_t value) {
+  const uint8_t opcode[] = {0xC7}, operand_size[] = {0x66};
+  HostEncoding e{.opcode = opcode, .operand = operand};
+  if (bytes == 2) e.prefixes = operand_size;
+  e.immediate = {reinterpret_cast<const uint8_t*>(&value), bytes};
+  EmitEncoding(e);
+}
+
+void Emitter::EmitSetRegister(unsigned guest_gpr, unsigned bytes, const x86::Gp& from) {
+  const bool biased = guest_gpr == kEsp || guest_gpr == kEbp;
+  if (bytes == 2) {
+    as_.mov(host::Low16(guest_gpr), from.r16());
+  } else if (biased) {
+    as_.lea(host::Full(guest_gpr), x86::ptr(from.r64(), x86::r14));
+  } else {
+    as_.mov(host::Low32(guest_gpr), from.r32());
+  }
 }
 
 }  // namespace ring3

@@ -75,23 +75,42 @@ class Emitter {
   void EmitRebias(unsigned guest_gpr);
   void EndBlock() { ended_ = true; }
 
-  // Memory operands. Returns false, with nothing written, when only the monitor can make this access; otherwise
-  // `operand` addresses the bytes, r8 and r9 perhaps being used to compute it.
+  // emit_address.cpp: memory operands. r9 and r10 are used to compute addresses, r8 for the value accessed.
+  /// Whether translated code can make this access at all; if not, the monitor executes the instruction.
   bool Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const;
-  HostOperand EmitAddress(const ZydisDecodedOperand& memory, int32_t extra_displacement = 0, bool avoid_rex = false);
+  bool Accessible(Seg segment, bool write) const;
+  HostOperand EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
+                          int32_t extra_displacement = 0, bool avoid_rex = false);
+  void EmitOffset(const GuestAddress& address, bool address16);  // r9d := offset in the segment
+  HostOperand EmitSegmented(Seg segment, unsigned bytes);        // for `bytes` at offset r9d
+  bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
+  HostOperand EmitStackSlot(int32_t delta, unsigned bytes);  // `delta` bytes from the stack pointer
+  /// The store that a stack instruction makes has been emitted; what follows until the end only moves registers.
+  void MarkStackCommit(const GuestInstruction& insn, int32_t delta);
+  void EmitStackMove(int32_t delta);
+  /// Whether a direct near branch may go there; if not it faults, which is the monitor's to do.
+  bool Reachable(uint32_t target_eip) const { return target_eip <= mode_.Code().limit; }
+  /// The same for indirect branches of this operand size, which EmitTargetCheck may have to check (EIP in r8d).
+  bool IndirectAllowed(unsigned operand_width) const { return operand_width == 16 || !mode_.Code16(); }
+  void EmitTargetCheck(unsigned operand_width);
+
   void EmitEncoding(const HostEncoding& encoding);
   /// [prefixes] opcode ModRM over `operand`; for the expansions' own loads and stores of guest memory.
   void EmitMemoryOp(std::span<const uint8_t> opcode, uint8_t reg, const HostOperand& operand, bool wide16 = false);
   void EmitLoadScratch(const HostOperand& operand, unsigned bytes);   // r8d := memory
   void EmitStoreScratch(const HostOperand& operand, unsigned bytes);  // memory := r8d
-  bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
+  void EmitStoreImmediate(const HostOperand& operand, unsigned bytes, uint32_t value);
+  void EmitSetRegister(unsigned guest_gpr, unsigned bytes, const asmjit::x86::Gp& from);  // rebiased
 
   bool TryEmit(const GuestInstruction& insn);
   bool EmitIdentical(const GuestInstruction& insn);  // emit_identical.cpp
+  bool EmitLoadAddress16(const GuestInstruction& insn);
+  void EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding);
   bool EmitStackPointerMove(const GuestInstruction& insn);
   bool EmitJump(const GuestInstruction& insn);  // emit_control.cpp
   bool EmitConditional(const GuestInstruction& insn);
   bool EmitCounted(const GuestInstruction& insn);
+  void EmitCounted16(const GuestInstruction& insn);
   bool EmitCall(const GuestInstruction& insn);
   bool EmitReturn(const GuestInstruction& insn);
   bool EmitLoadBranchTarget(const GuestInstruction& insn);
@@ -100,8 +119,14 @@ class Emitter {
   bool EmitPop(const GuestInstruction& insn);
   bool EmitLeave(const GuestInstruction& insn);
   bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
+  bool EmitFlatString(const GuestInstruction& insn);
+  bool EmitOneElement(const GuestInstruction& insn);
+  void EmitStringStep(unsigned bytes);
   bool EmitSegmentMove(const GuestInstruction& insn);  // emit_sensitive.cpp
   bool EmitSegmentLoad(const GuestInstruction& insn);
+  bool EmitParagraphLoad(const GuestInstruction& insn, Seg segment);
+  bool EmitLoadFarPointer(const GuestInstruction& insn);
+  void EmitCommitParagraph(Seg segment);
   void EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment);
   bool EmitFlags(const GuestInstruction& insn);
   bool EmitTimeStamp(const GuestInstruction& insn);
@@ -116,7 +141,7 @@ class Emitter {
   uint32_t start_eip_ = 0;
   uint64_t host_base_ = 0;
   bool ended_ = false;
-  bool shadow_ = false;  // the instruction just translated was STI
+  bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;

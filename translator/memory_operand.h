@@ -26,12 +26,13 @@ struct HostOperand {
 struct HostEncoding {
   std::span<const uint8_t> prefixes, opcode, immediate;
   bool has_modrm = true;
+  bool wide = false;          // REX.W
   uint8_t reg = 0;            // host register number in ModRM.reg, or opcode extension
   HostOperand operand;        // ModRM.rm
   bool opcode_rex_b = false;  // a register in the opcode is r8-r15
 
   uint8_t Rex() const {
-    return static_cast<uint8_t>((reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b || opcode_rex_b ? 1 : 0));
+    return static_cast<uint8_t>((wide ? 8 : 0) | (reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b || opcode_rex_b ? 1 : 0));
   }
 };
 

@@ -6,6 +6,15 @@
 #include "translator/dump.h"
 
 namespace ring3 {
+namespace {
+
+/// Bytes from the block's first on that lie in its page and in the code segment.
+uint32_t RoomOf(const BlockKey& key) {
+  const uint64_t before_limit = uint64_t{key.mode.Code().limit} - key.eip + 1;
+  return static_cast<uint32_t>(std::min<uint64_t>(kPageSize - key.physical.PageOffset(), before_limit));
+}
+
+}  // namespace
 
 Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options)
     : memory_(memory),
@@ -28,12 +37,16 @@ uint32_t* Translator::SelectTable(BlockMode mode) { return tables_.Select(mmu_.C
 
 CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   const WindowId window = mmu_.Current(mode.User());
-  FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(eip), mode.User());
-  if (fetch.outcome != FillOutcome::kMapped) return {fetch.outcome, kNone, fetch.error_code};
+  if (eip > mode.Code().limit) return {FillOutcome::kEmulate};
+  const GuestLinear linear = mode.Linear(eip);
+  FillResult fetch = mmu_.PrepareFetch(window, linear, mode.User());
+  if (fetch.outcome != FillOutcome::kMapped) {
+    return {fetch.outcome, kNone, {Vector::kPageFault, fetch.error_code, linear.value}};
+  }
   const BlockKey key{fetch.physical, eip, mode};
   BlockId block = cache_.Find(key);
   if (block != kNone && cache_.Get(block).crosses_page) {
-    fetch = mmu_.PrepareFetch(window, GuestLinear(eip).Page() + kPageSize, mode.User());
+    fetch = mmu_.PrepareFetch(window, linear.Page() + kPageSize, mode.User());
     if (fetch.outcome != FillOutcome::kMapped || fetch.physical != cache_.Get(block).second_page) {
       pages_.Kill(block);
       block = kNone;
@@ -49,11 +62,11 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
     ++stats_.branch_table_inserts;
   }
   if (!mode.User()) {
-    supervisor_code_pages_[eip >> kPageShift] = key.physical.PageNumber();
+    supervisor_code_pages_[linear.PageNumber()] = key.physical.PageNumber();
     const Block& b = cache_.Get(block);
-    if (b.crosses_page) supervisor_code_pages_[(eip >> kPageShift) + 1] = b.second_page.PageNumber();
+    if (b.crosses_page) supervisor_code_pages_[linear.PageNumber() + 1] = b.second_page.PageNumber();
   }
-  return {FillOutcome::kMapped, block, 0};
+  return {FillOutcome::kMapped, block};
 }
 
 void Translator::LinkExit(LinkId link, BlockId target) {
@@ -92,11 +105,12 @@ void Translator::ReserveSpace() {
 }
 
 void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking) {
-  const uint32_t room = kPageSize - key.physical.PageOffset();
+  const uint32_t room = RoomOf(key);
   const uint8_t* source = memory_.Flat(key.physical);
   emitter_.Begin(key.mode, key.eip, reinterpret_cast<uint64_t>(cache_.At(block.host_offset)));
   if (options_.count_executions) emitter_.EmitCounter(key.eip, &counts.executions);
   const uint32_t check = self_checking ? emitter_.EmitSelfCheckStart(key.eip) : 0;
+  const Decoder& decoder = DecoderFor(key.mode);
   GuestInstruction insn;
   uint32_t at = 0;
   while (!emitter_.Ended()) {
@@ -104,7 +118,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       emitter_.EmitFallThrough(key.eip + at);
       break;
     }
-    const DecodeStatus status = decoder_.Decode({source + at, room - at}, key.eip + at, insn);
+    const DecodeStatus status = decoder.Decode({source + at, room - at}, key.eip + at, insn);
     if (status != DecodeStatus::kOk) {
       if (at > 0) {
         emitter_.EmitFallThrough(key.eip + at);
@@ -138,14 +152,17 @@ void Translator::TranslateFirstUndecodable(const BlockKey& key, Block& block, Gu
                                            DecodeStatus status) {
   block.guest_instructions = 1;
   insn.length = 1;
-  const auto second = status == DecodeStatus::kTruncated ? SecondPage(key) : std::nullopt;
-  block.provisional = status == DecodeStatus::kTruncated && !second;
+  const size_t room = kPageSize - key.physical.PageOffset();
+  const uint64_t before_limit = uint64_t{key.mode.Code().limit} - key.eip + 1;
+  const bool goes_on = status == DecodeStatus::kTruncated && before_limit > room;
+  const auto second = goes_on ? SecondPage(key) : std::nullopt;
+  block.provisional = goes_on && !second;
   if (second) {
     std::array<uint8_t, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
-    const size_t room = kPageSize - key.physical.PageOffset();
+    const size_t count = std::min<uint64_t>(bytes.size(), before_limit);
     std::memcpy(bytes.data(), memory_.Flat(key.physical), room);
-    std::memcpy(bytes.data() + room, memory_.Flat(*second), bytes.size() - room);
-    if (decoder_.Decode(bytes, key.eip, insn) == DecodeStatus::kOk) {
+    std::memcpy(bytes.data() + room, memory_.Flat(*second), count - room);
+    if (DecoderFor(key.mode).Decode({bytes.data(), count}, key.eip, insn) == DecodeStatus::kOk) {
       block.crosses_page = true;
       block.second_page = *second;
       emitter_.EmitInstruction(insn);
@@ -160,7 +177,7 @@ void Translator::TranslateFirstUndecodable(const BlockKey& key, Block& block, Gu
 /// itself.
 std::optional<GuestPhysical> Translator::SecondPage(const BlockKey& key) {
   const WindowId window = mmu_.Current(key.mode.User());
-  const FillResult fetch = mmu_.PrepareFetch(window, GuestLinear(key.eip).Page() + kPageSize, key.mode.User());
+  const FillResult fetch = mmu_.PrepareFetch(window, key.Linear().Page() + kPageSize, key.mode.User());
   if (fetch.outcome != FillOutcome::kMapped) return std::nullopt;
   if (pages_.SelfChecking(key.physical) || pages_.SelfChecking(fetch.physical)) return std::nullopt;
   return fetch.physical;
@@ -177,7 +194,7 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
     LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
                                   .stub_offset = block.host_offset + exit.stub_offset,
                                   .target_eip = exit.target_eip,
-                                  .same_page = exit.target_eip >> kPageShift == key.eip >> kPageShift});
+                                  .same_page = key.mode.Linear(exit.target_eip).Page() == key.Linear().Page()});
     std::memcpy(host + exit.link_field, &link, sizeof link);
     block.links.push_back(link);
   }
@@ -190,7 +207,7 @@ void Translator::DisconnectPage(uint32_t linear_page) {
     const Block& block = cache_.Get(id);
     if (block.crosses_page) {
       cache_.DisconnectAll(id);
-    } else if (block.key.eip >> kPageShift == linear_page) {
+    } else if (block.key.Linear().PageNumber() == linear_page) {
       cache_.DisconnectCrossPage(id);
     }
   }
@@ -232,7 +249,7 @@ void Translator::NoteUserAccess(uint64_t host_pc) {
   if (site.PageNumber() != key.physical.PageNumber() || !sites_.NoteUserAccess(site)) return;
   GuestInstruction insn;
   const size_t room = kPageSize - site.PageOffset();
-  if (decoder_.Decode({memory_.Flat(site), room}, eip, insn) != DecodeStatus::kOk) return;
+  if (DecoderFor(key.mode).Decode({memory_.Flat(site), room}, eip, insn) != DecodeStatus::kOk) return;
   // A string instruction moves whole runs on the slow path, so it never runs too often there.
   sites_.DemoteForUserAccess(site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
   pages_.KillOverlapping(site, 1);

@@ -44,7 +44,7 @@ struct TranslatorStats {
 struct CodeLookup {
   FillOutcome outcome;  // kMapped: `block` is to be entered; kGuestFault: deliver; kEmulate: interpret this one
   BlockId block = kNone;
-  uint32_t error_code = 0;  // kGuestFault
+  GuestFault fault{};  // kGuestFault
 };
 
 class Translator : public MappingListener {
@@ -98,6 +98,7 @@ class Translator : public MappingListener {
     uint64_t executions = 0;
   };
 
+  const Decoder& DecoderFor(BlockMode mode) const { return mode.Code16() ? decoder16_ : decoder32_; }
   BlockId Translate(const BlockKey& key);
   void ReserveSpace();
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
@@ -114,7 +115,7 @@ class Translator : public MappingListener {
   BranchTables tables_;
   CodePages pages_;
   SitePolicy sites_;
-  Decoder decoder_;
+  Decoder decoder16_{false}, decoder32_{true};
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them

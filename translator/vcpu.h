@@ -33,6 +33,17 @@ struct SegmentCheck {
   uint32_t descriptor_address = 0;             // in: guest-linear
 };
 
+/// A segment whose accesses are checked inline. offset + size + negated_size is negative, with a high half of -1, where
+/// an access lies within the limit; that half is the index from `outside` of what to add the offset to.
+struct SegmentAccess {
+  int64_t negated_size = 0;              // in: -(limit + 1)
+  uint64_t inside = 0;                   // in: host address of offset 0
+  std::array<uint64_t, 2> outside{};     // in: the guard above the window, where accesses go to the monitor
+};
+
+/// How far a string instruction moves its index registers, by log2 of the element's bytes and DF.
+inline constexpr std::array<std::array<int32_t, 2>, 3> kStringSteps = {{{1, -1}, {2, -2}, {4, -4}}};
+
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
   uint64_t host_rsp = 0;            // out: stack pointer inside the enter stub, where every leave returns to
@@ -47,6 +58,9 @@ struct RunContext {
   uint32_t kick = 0;                // in: leave as soon as possible; set by signal handlers and cleared by the monitor
   uint32_t interrupts_waiting = 0;  // in: an interrupt waits for IF; STI and POPF leave when it is set
   std::array<SegmentCheck, kSegCount> segment_checks;
+  std::array<SegmentAccess, kSegCount> segment_accesses;
+  SegmentAccess branch_check;  // for near branches: `inside` is readable, whatever the target
+  std::array<std::array<int32_t, 2>, 3> string_steps = kStringSteps;  // in
   // The guest's x87 and MMX state stays in the host's registers while the monitor runs, which uses SSE only.
   uint32_t fpu_in_image = 1;  // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
   uint32_t mxcsr = 0;         // in, out: x87 registers, and MXCSR and XMM here
@@ -91,11 +105,20 @@ constexpr int Segment(Seg s) {
 constexpr int Check(Seg s, size_t field) {
   return Run(offsetof(RunContext, segment_checks) + sizeof(SegmentCheck) * static_cast<unsigned>(s) + field);
 }
+/// A field of a SegmentAccess: of a data segment's, or of the check on branch targets.
+constexpr int Access(Seg s, size_t field) {
+  return Run(offsetof(RunContext, segment_accesses) + sizeof(SegmentAccess) * static_cast<unsigned>(s) + field);
+}
+constexpr int BranchCheck(size_t field) { return Run(offsetof(RunContext, branch_check) + field); }
+constexpr int StringSteps(unsigned log2_bytes) {
+  return Run(offsetof(RunContext, string_steps) + sizeof(kStringSteps[0]) * log2_bytes);
+}
 constexpr int SegmentBase(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, base)); }
 constexpr int SegmentSelector(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, selector)); }
 }  // namespace vcpu_offset
 #pragma GCC diagnostic pop
 
+static_assert(offsetof(SegmentAccess, outside) == offsetof(SegmentAccess, inside) + 8);
 static_assert(vcpu_offset::kState % 64 == 0 && vcpu_offset::kFxsave % 16 == 0, "FXSAVE needs an aligned image");
 
 }  // namespace ring3

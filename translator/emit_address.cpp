@@ -1,0 +1,128 @@
+// Where guest memory operands are: flat segments by addressing forms alone, the others by an offset in r9 that is added
+// to the segment's base once it has passed the limit.
+#include "translator/emitter.h"
+#include "translator/host_registers.h"
+#include "translator/vcpu.h"
+
+namespace ring3 {
+
+using namespace asmjit;
+
+namespace {
+
+constexpr uint8_t kOffset = 9, kBase = 10;  // r9, r10
+
+Seg SegmentOf(const ZydisDecodedOperand& memory) { return static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)); }
+
+/// BT and its kin with a bit offset in a register reach beyond their operand.
+bool ReachesBeyond(const GuestInstruction& insn) {
+  switch (insn.info.mnemonic) {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+      return insn.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool Emitter::Accessible(Seg segment, bool write) const {
+  switch (mode_.Shape(segment)) {
+    case SegmentShape::kOther:
+      return false;
+    case SegmentShape::kReadable:
+      return !write;
+    default:
+      return true;
+  }
+}
+
+bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const {
+  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
+  const Seg segment = SegmentOf(memory);
+  const bool flat = mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress();
+  return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && (flat || !ReachesBeyond(insn));
+}
+
+HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
+                                 int32_t extra_displacement, bool avoid_rex) {
+  GuestAddress address = AddressOf(memory);
+  address.displacement += extra_displacement;
+  if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
+  const Seg segment = SegmentOf(memory);
+  if (mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress()) {
+    return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
+  }
+  EmitOffset(address, insn.Is16BitAddress());
+  return EmitSegmented(segment, memory.size / 8);
+}
+
+void Emitter::EmitOffset(const GuestAddress& address, bool address16) {
+  if (address.base == kNoRegister && address.index == kNoRegister) {
+    const uint32_t offset = static_cast<uint32_t>(address.displacement);
+    as_.mov(x86::r9d, address16 ? offset & 0xFFFF : offset);
+    return;
+  }
+  const uint8_t lea[] = {0x8D};
+  EmitMemoryOp(lea, kOffset, EncodeSum(address));
+  if (address16) as_.movzx(x86::r9d, x86::r9w);
+}
+
+HostOperand Emitter::EmitSegmented(Seg segment, unsigned bytes) {
+  switch (mode_.Shape(segment)) {
+    case SegmentShape::kFlat:
+      return EncodeOperand(host::kWindow, kOffset, 1, 0);
+    case SegmentShape::kBased:
+      as_.mov(x86::r10d, x86::dword_ptr(x86::r12, vcpu_offset::SegmentBase(segment)));
+      as_.lea(x86::r9d, x86::ptr(x86::r9, x86::r10));
+      return EncodeOperand(host::kWindow, kOffset, 1, 0);
+    default:
+      break;
+  }
+  const auto field = [&](size_t offset) { return vcpu_offset::Access(segment, offset); };
+  as_.mov(x86::r10, x86::qword_ptr(x86::r12, field(offsetof(SegmentAccess, negated_size))));
+  as_.lea(x86::r10, x86::ptr(x86::r10, x86::r9, 0, static_cast<int32_t>(bytes) - 1));
+  as_.rorx(x86::r10, x86::r10, 32);
+  as_.movsxd(x86::r10, x86::r10d);
+  as_.mov(x86::r10, x86::qword_ptr(x86::r12, x86::r10, 3, field(offsetof(SegmentAccess, outside))));
+  return EncodeOperand(kBase, kOffset, 1, 0);
+}
+
+HostOperand Emitter::EmitStackSlot(int32_t delta, unsigned bytes) {
+  if (FlatStack()) return EncodeOperand(host::kStack, kNoRegister, 1, delta);
+  EmitOffset({.base = kEsp, .displacement = delta}, !mode_.Stack32());
+  return EmitSegmented(Seg::kSs, bytes);
+}
+
+void Emitter::MarkStackCommit(const GuestInstruction& insn, int32_t delta) {
+  if (mode_.Stack32()) {
+    Mark(insn.NextEip(), static_cast<int8_t>(delta));
+  } else {
+    MarkBusy(insn.eip);  // SP alone moves, which no delta expresses
+  }
+}
+
+void Emitter::EmitStackMove(int32_t delta) {
+  if (mode_.Stack32()) {
+    as_.lea(x86::r15, x86::ptr(x86::r15, delta));
+  } else {
+    as_.lea(x86::r9d, x86::ptr(x86::r15, delta));
+    as_.mov(x86::r15w, x86::r9w);
+  }
+}
+
+void Emitter::EmitTargetCheck(unsigned operand_width) {
+  if (mode_.Code().limit >= (operand_width == 16 ? 0xFFFFu : 0xFFFF'FFFFu)) return;
+  const auto field = [](size_t offset) { return vcpu_offset::BranchCheck(offset); };
+  as_.mov(x86::r10, x86::qword_ptr(x86::r12, field(offsetof(SegmentAccess, negated_size))));
+  as_.lea(x86::r10, x86::ptr(x86::r10, x86::r8));
+  as_.rorx(x86::r10, x86::r10, 32);
+  as_.movsxd(x86::r10, x86::r10d);
+  as_.mov(x86::r10, x86::qword_ptr(x86::r12, x86::r10, 3, field(offsetof(SegmentAccess, outside))));
+  as_.mov(x86::r10d, x86::dword_ptr(x86::r10));
+}
+
+}  // namespace ring3

@@ -24,7 +24,7 @@ struct X87Environment {
 constexpr uint64_t kGuardDistance = 8ull << 30;
 
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
-constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
+constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
 
 }  // namespace
 

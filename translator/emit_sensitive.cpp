@@ -117,12 +117,14 @@ bool Emitter::EmitLoadFarPointer(const GuestInstruction& insn) {
   selector.mod = 1;
   selector.displacement_bytes = 1;
   selector.displacement = static_cast<int32_t>(bytes);
-  EmitLoadScratch(selector, 2);
-  const uint8_t mov[] = {0x8B};
+  // In the order of the manual's pseudo-code: where both fault, it is the offset's address that CR2 shows.
+  EmitLoadScratch(pointer, bytes);
+  const uint8_t movzx[] = {0x0F, 0xB7};
   constexpr uint8_t kR9 = 9;
-  EmitMemoryOp(mov, kR9, pointer, bytes == 2);
+  EmitMemoryOp(movzx, kR9, selector);
   MarkBusy(insn.eip);
-  EmitSetRegister(ZydisRegisterGetId(insn.operands[0].reg.value), bytes, x86::r9);
+  EmitSetRegister(ZydisRegisterGetId(insn.operands[0].reg.value), bytes, x86::r8);
+  as_.mov(x86::r8d, x86::r9d);
   EmitCommitParagraph(segment);
   return true;
 }
@@ -141,8 +143,8 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   as_.mov(x86::ecx, x86::r10d);
   Mark(insn.eip);
   EmitLeave(insn.eip, stubs_.LeaveToInterpret());
-  as_.bind(same_selector);
   MarkBusy(insn.eip);
+  as_.bind(same_selector);
   as_.mov(x86::ecx, x86::r10d);
   Mark(insn.eip);
   // Only a descriptor that is known may be read: any other address could fault, or count as accessed.

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
@@ -32,9 +33,13 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
     : vcpu_(vcpu), mmu_(mmu), translator_(translator), trace_(trace) {
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.cpu.fpu_keeper = this;
+  vcpu_.cpu.breakpoint_listener = this;
 }
 
-BtEngine::~BtEngine() { vcpu_.cpu.fpu_keeper = nullptr; }
+BtEngine::~BtEngine() {
+  vcpu_.cpu.fpu_keeper = nullptr;
+  vcpu_.cpu.breakpoint_listener = nullptr;
+}
 
 EngineStop BtEngine::Run() {
   CpuState& state = vcpu_.cpu.state;
@@ -114,7 +119,10 @@ void BtEngine::HandleExit(BlockMode mode) {
       StepOne();
       break;
     case ExitReason::kEmulate:
-      if (const auto site = CurrentSite()) translator_.NoteEmulatedAccess(*site);
+      // Breakpoints come and go; a site that runs into one is not demoted for it.
+      if (const auto site = CurrentSite(); site && vcpu_.cpu.breakpoints.Armed().empty()) {
+        translator_.NoteEmulatedAccess(*site);
+      }
       [[fallthrough]];
     case ExitReason::kInterpret:
     case ExitReason::kCodeWrite:
@@ -202,6 +210,15 @@ void BtEngine::StoreFpu() {
   std::memcpy(&image[kFxFip], &fip, sizeof fip);
   std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
   std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);
+}
+
+/// Pages with breakpoints are not mapped: what happens in them happens in the interpreter, which knows.
+void BtEngine::BreakpointsChanged(std::span<const Breakpoint> armed) {
+  std::vector<GuestLinear> pages;
+  for (const Breakpoint& breakpoint : armed) {
+    if (breakpoint.kind != BreakpointKind::kIo) pages.push_back(GuestLinear(breakpoint.first).Page());
+  }
+  mmu_.SetUnmapped(pages);
 }
 
 /// After a load that the inline check did not cover: notes descriptors that give just what the registers hold.

@@ -21,7 +21,7 @@ struct EngineStats {
   std::array<uint64_t, ZYDIS_MNEMONIC_MAX_VALUE + 1> interpreted_by_mnemonic{};
 };
 
-class BtEngine : public FpuKeeper {
+class BtEngine : public FpuKeeper, public BreakpointListener {
  public:
   BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace);
   ~BtEngine() override;
@@ -29,6 +29,7 @@ class BtEngine : public FpuKeeper {
   /// Runs the guest from cpu.state. Throws TripleFault.
   EngineStop Run();
   void StoreFpu() override;
+  void BreakpointsChanged(std::span<const Breakpoint> armed) override;
   void DeliverInterrupt(uint8_t vector);
   /// An edge on the NMI line.
   void RaiseNmi() {

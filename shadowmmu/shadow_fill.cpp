@@ -62,6 +62,7 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
 /// What a page of `window` would be mapped as, given its entries; nothing when it may not be mapped without a walk.
 std::optional<PageRecord> ShadowMmu::Impl::Desired(WindowId window, uint32_t page,
                                                    const ConsumedEntries& entries) const {
+  if (std::find(unmapped.begin(), unmapped.end(), page) != unmapped.end()) return std::nullopt;
   const uint64_t linear = uint64_t{page} << kPageShift;
   uint64_t address = linear;
   uint64_t rights = entry::kWritable | entry::kUser;

@@ -180,6 +180,17 @@ void ShadowMmu::Impl::ProtectPage(GuestPhysical page) {
   }
 }
 
+void ShadowMmu::Impl::SetUnmapped(std::span<const GuestLinear> pages) {
+  unmapped.clear();
+  for (const GuestLinear page : pages) {
+    unmapped.push_back(page.PageNumber());
+    for (unsigned window = 0; window < Windows(); ++window) {
+      const auto id = static_cast<WindowId>(window);
+      if (table.Get(id, page.PageNumber()).Has(PageRecord::kMapped)) DropPage(id, page.PageNumber());
+    }
+  }
+}
+
 void ShadowMmu::Impl::KindChanged(GuestPhysical first, uint64_t bytes) {
   const uint64_t end = first.PageNumber() + (bytes >> kPageShift);
   for (uint64_t page = first.PageNumber(); page < end; ++page) {
@@ -203,6 +214,8 @@ HostAddress ShadowMmu::Base(WindowId window) const { return impl_->space.Base(wi
 std::optional<WindowId> ShadowMmu::Owner(HostAddress address) const { return impl_->space.Owner(address); }
 const ShadowMmuStats& ShadowMmu::Stats() const { return impl_->stats; }
 void ShadowMmu::CheckInvariants() const { impl_->CheckInvariants(); }
+
+void ShadowMmu::SetUnmapped(std::span<const GuestLinear> pages) { impl_->SetUnmapped(pages); }
 
 void ShadowMmu::InvalidatePage(GuestLinear address) {
   impl_->ComparePage(Impl::kSupervisor, address.PageNumber());

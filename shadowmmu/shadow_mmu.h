@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "shadowmmu/paging.h"
 
@@ -93,6 +94,10 @@ class ShadowMmu {
   /// Write-protects every mapping of a physical page that holds translated code, now and at later fills / lifts that.
   void ProtectPage(GuestPhysical page);
   void UnprotectPage(GuestPhysical page);
+
+  /// From now on exactly these linear pages stay unmapped in every window, whatever the guest's tables say: accesses to
+  /// them, and code in them, come to the monitor one by one (kEmulate).
+  void SetUnmapped(std::span<const GuestLinear> pages);
 
   const ShadowMmuStats& Stats() const;
   /// Verifies every mapping against the snapshots, the reverse map and /proc/self/maps; aborts with a message on a

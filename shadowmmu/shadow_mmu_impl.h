@@ -37,6 +37,7 @@ struct ShadowMmu::Impl final : KindListener {
   void EnsureBudget(WindowId needed);
   void ProtectPage(GuestPhysical page);
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
+  void SetUnmapped(std::span<const GuestLinear> pages);
   bool IsProtected(GuestPhysical page) const { return protected_pages[page.PageNumber()]; }
   unsigned Windows() const { return static_cast<unsigned>(keys.size()); }
   bool IsCurrent(WindowId window) const { return window == kSupervisor || window == current_user; }
@@ -71,6 +72,7 @@ struct ShadowMmu::Impl final : KindListener {
   uint64_t clock = 0;
   WindowId current_user = kFirstUser;
   std::vector<bool> protected_pages;  // per physical page
+  std::vector<uint32_t> unmapped;     // linear pages, few
   MappingListener* listener = nullptr;
   ShadowMmuStats stats;
 };

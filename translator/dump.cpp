@@ -68,8 +68,9 @@ std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, CodeSi
 }
 
 void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory) {
-  fmt::print(out, "block eip {:08x} code base {:08x} physical {:08x} mode {:08x}: {} guest bytes, {} host bytes at {:p}\n",
-             block.key.eip, block.key.mode.Code().base, block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
+  const uint32_t code_base = block.key.mode.Code().base;
+  fmt::print(out, "block eip {:08x}{} physical {:08x} mode {:08x}: {} guest bytes, {} host bytes at {:p}\n",
+             block.key.eip, code_base ? fmt::format(" cs base {:08x}", code_base) : "", block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
   const std::vector<uint8_t> source = SourceOf(block, memory);
   const std::vector<Line> guest = GuestLines(block, source);

@@ -15,10 +15,17 @@ using namespace ring3;
 
 namespace {
 
+enum class Kind : uint8_t {
+  kFlat,  // 32-bit code in flat segments
+  k16,    // 16-bit code and stack, data segments with limits
+  kV86,
+};
+
 struct Snippet {
   const char* name;
   Bytes code;
   unsigned cpl = 3;
+  Kind kind = Kind::kFlat;
 };
 
 const Snippet kSnippets[] = {
@@ -67,6 +74,14 @@ const Snippet kSnippets[] = {
     {"rdtsc", {0x0F, 0x31}},
     {"privileged", {0x0F, 0x22, 0xD8}, 0},
     {"undefined", {0x0F, 0x0B}},
+    {"code16_memory", {0x8B, 0x47, 0x10, 0x66, 0x89, 0x04, 0x8A, 0x02, 0x00, 0x26, 0x27}, 3, Kind::k16},
+    {"code16_stack", {0x50, 0x66, 0x53, 0x58, 0x5D, 0x6A, 0x05, 0xFF, 0x37, 0x8F, 0x07, 0xC9}, 3, Kind::k16},
+    {"code16_call", {0xE8, 0x10, 0x00}, 3, Kind::k16},
+    {"code16_ret", {0xC2, 0x04, 0x00}, 3, Kind::k16},
+    {"code16_loop", {0xE2, 0xFE}, 3, Kind::k16},
+    {"code16_strings", {0xA4, 0xAD, 0xAA, 0xF3, 0xA5}, 3, Kind::k16},
+    {"code16_flags", {0x9C, 0x9D}, 0, Kind::k16},
+    {"v86_segments", {0x8E, 0xD8, 0x8C, 0x07, 0x07, 0xC4, 0x37, 0x17}, 3, Kind::kV86},
 };
 
 std::string Replace(std::string text, const std::string& pattern,
@@ -96,6 +111,17 @@ std::string VcpuField(uint32_t offset) {
     if (static_cast<uint32_t>(vcpu_offset::SegmentBase(static_cast<Seg>(s))) == offset)
       return std::string(kSegments[s]) + ".base";
   }
+  for (unsigned s = 0; s < kSegCount; ++s) {
+    const auto access = [s](size_t field) {
+      return static_cast<uint32_t>(vcpu_offset::Access(static_cast<Seg>(s), field));
+    };
+    if (access(offsetof(SegmentAccess, negated_size)) == offset) return std::string(kSegments[s]) + ".negated_size";
+    if (access(offsetof(SegmentAccess, inside)) == offset) return std::string(kSegments[s]) + ".inside";
+    if (access(offsetof(SegmentAccess, outside)) == offset) return std::string(kSegments[s]) + ".outside";
+  }
+  for (unsigned log2 = 0; log2 < kStringSteps.size(); ++log2) {
+    if (static_cast<uint32_t>(vcpu_offset::StringSteps(log2)) == offset) return fmt::format("steps_of_{}", 1 << log2);
+  }
   return fmt::format("{:#x}?", offset);
 }
 
@@ -112,16 +138,30 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
     if (address - start < block.host_bytes) return fmt::format("<+{:x}>", address - start);
     return "<host address>";
   });
-  text = Replace(text, "r12\\+0x([0-9A-F]+)", [](const std::smatch& m) {
-    return "r12+" + VcpuField(static_cast<uint32_t>(std::stoul(m[1].str(), nullptr, 16)));
+  text = Replace(text, "r12((?:\\+r[0-9]+\\*[0-9])?)\\+0x([0-9A-F]+)", [](const std::smatch& m) {
+    return "r12" + m[1].str() + "+" + VcpuField(static_cast<uint32_t>(std::stoul(m[2].str(), nullptr, 16)));
   });
   text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)",
                  [](const std::smatch&) { return "mov r9d, <link>"; });
-  return Replace(text, "( physical [0-9a-f]+)|( at 0x[0-9a-f]+)", [](const std::smatch&) { return std::string(); });
+  return Replace(text, "( physical [0-9a-f]+)|( mode [0-9a-f]+)|( at 0x[0-9a-f]+)", [](const std::smatch&) { return std::string(); });
+}
+
+void Enter(Kind kind, CpuState& state) {
+  if (kind == Kind::kFlat) return;
+  SegmentRegister& cs = state.Segment(Seg::kCs);
+  for (SegmentRegister& segment : state.seg) {
+    segment.base = guest::kData;
+    segment.limit = 0xFFFF;
+    segment.attributes &= ~(segattr::kDb | segattr::kG);
+  }
+  cs.base = guest::kCode;
+  state.eip -= guest::kCode;
+  if (kind == Kind::kV86) state.eflags |= eflags::kVm;
 }
 
 std::string Listing(TestMachine& machine, const Snippet& snippet) {
   Load(machine, MakeProgram(snippet.code, 1, snippet.cpl));
+  Enter(snippet.kind, machine.State());
   Translator& translator = machine.GetTranslator();
   const BlockMode mode = BlockMode::Of(machine.State());
   translator.SelectTable(mode);

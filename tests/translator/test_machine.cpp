@@ -175,6 +175,7 @@ void TestMachine::Reset(unsigned cpl, bool paging) {
   vcpu_.run.interrupts_waiting = 0;
   vcpu_.run.fpu_in_image = 1;
   vcpu_.cpu.PagingChanged();
+  vcpu_.cpu.DebugRegistersChanged();
 }
 
 void TestMachine::RunInterpreted() {

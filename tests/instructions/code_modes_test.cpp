@@ -74,7 +74,7 @@ std::vector<Mode> Modes() {
        plain3(kExtraBase, 0xFFFF, kDataAttributes), plain3(kDataBase, 0x00FF, kReadOnlyAttributes)},
       {"16-bit code, 32-bit stack", kProtected, 0, false, true, code16(0xFFFF, 0),
        plain(kStackBase, 0x1'FFFF, kDataAttributes | kBig), plain(kDataBase, 0xFFFF, kDataAttributes),
-       plain(0, 0xFFFF'FFFF, kDataAttributes), plain(kDataBase, 0xFFFF'FFFF, kDataAttributes)},
+       plain(kExtraBase, 0xFFFF'FFFF, kDataAttributes), plain(kDataBase, 0xFFFF'FFFF, kDataAttributes)},
       {"32-bit code, 16-bit stack", kProtected, 3, true, false, code16(0xFFFF, kBig | kAllDpl),
        plain3(kStackBase, 0xFFFF, kDataAttributes), plain3(kDataBase, 0xFFFF, kDataAttributes),
        plain3(kExtraBase, 0x7FFF, kDataAttributes), plain3(0, 0xFFFF'FFFF, kDataAttributes)},
@@ -82,7 +82,8 @@ std::vector<Mode> Modes() {
        plain(kStackBase, 0xFFFF, kDataAttributes | kBig), plain(kDataBase, 0x4000, kDataAttributes | kBig),
        plain(kExtraBase, 0x5000, kDataAttributes | kBig), plain(kDataBase, 0xFFFF'FFFF, kReadOnlyAttributes)},
       {"expand-down stack", kProtected, 0, false, false, code16(0xFFFF, 0), plain(kStackBase, 0x7FFF, kDown),
-       plain(kDataBase, 0xFFFF, kDataAttributes), plain(kExtraBase, 0xFFFF, kDataAttributes), flat},
+       plain(kDataBase, 0xFFFF, kDataAttributes), plain(kExtraBase, 0xFFFF, kDataAttributes),
+       plain(kDataBase, 0xFFFF'FFFF, kDataAttributes)},
   };
 }
 

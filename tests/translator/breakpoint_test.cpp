@@ -5,7 +5,7 @@
 
 using namespace ring3;
 using namespace asmjit;
-using namespace asmjit::x86;
+using x86::Assembler, x86::dword_ptr, x86::eax, x86::ebx, x86::ecx, x86::esp;
 
 namespace {
 
@@ -17,10 +17,10 @@ Bytes Handler() {
   return Assemble(guest::kLowCode, [](Assembler& a) {
     a.push(eax);
     a.inc(dword_ptr(uint64_t{kTraps}));
-    a.mov(eax, dr6);
+    a.mov(eax, x86::dr6);
     a.or_(dword_ptr(uint64_t{kDebugStatuses}), eax);
     a.xor_(eax, eax);
-    a.mov(dr6, eax);
+    a.mov(x86::dr6, eax);
     a.or_(dword_ptr(esp, 12), eflags::kRf);
     a.pop(eax);
     a.iretd();
@@ -35,10 +35,10 @@ Bytes ThreeLoops(uint32_t address, uint32_t control, uint32_t& target) {
     a.mov(dword_ptr(uint64_t{kDebugStatuses}), 0);
     a.call(round);
     a.mov(eax, control);
-    a.mov(dr7, eax);
+    a.mov(x86::dr7, eax);
     a.call(round);
     a.xor_(eax, eax);
-    a.mov(dr7, eax);
+    a.mov(x86::dr7, eax);
     a.call(round);
     a.hlt();
     // In a page of its own, as is what it writes: neither the code above nor the stack is touched by the watch.

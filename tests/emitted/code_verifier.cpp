@@ -34,7 +34,7 @@ class Verifier {
   void Complain(const HostInstruction& insn, const std::string& why) {
     if (!complained_.insert({insn.offset, why}).second) return;
     unsigned length = 0;
-    const std::string text = Disassemble(block_.code.subspan(insn.offset), insn.address, true, length);
+    const std::string text = Disassemble(block_.code.subspan(insn.offset), insn.address, CodeSize::kHost, length);
     report_ += fmt::format("  {:4x}  {}: {}\n", insn.offset, text, why);
   }
 
@@ -134,9 +134,11 @@ class Verifier {
 
   /// Outside of busy regions a signal takes the guest's registers from the low halves.
   void CheckGuestRegisters(const HostInstruction& insn, const HostState& state) {
-    if (FindRecovery(block_.recovery, insn.offset).busy) return;
+    const RecoveryEntry& entry = FindRecovery(block_.recovery, insn.offset);
+    if (entry.busy) return;
+    constexpr unsigned kScratch = 8;
     for (const unsigned number : {0, 1, 2, 3, 5, 6, 7, 15}) {
-      const HostValue& value = state.registers[number];
+      const HostValue& value = state.registers[number == kEbp && entry.ebp_in_scratch ? kScratch : number];
       if (!value.LowHalfIsGuest()) {
         Complain(insn,
                  fmt::format("register {} may hold more than a guest's value, and the region is not busy", number));
@@ -211,7 +213,17 @@ class Verifier {
     if (op.size == 32) return Result32(insn, op, old, before);
     switch (insn.info.mnemonic) {
       case ZYDIS_MNEMONIC_MOV:
+        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) return Loaded(insn.operands[1], before);
         return Moved(insn.operands[1], before);
+      case ZYDIS_MNEMONIC_RORX: {
+        constexpr uint64_t kHalf = 32;
+        const bool half = insn.operands[2].imm.value.u == kHalf;
+        return half && Moved(insn.operands[1], before).holds == Holds::kMargin ? HostValue{Holds::kMarginHigh}
+                                                                               : HostValue{};
+      }
+      case ZYDIS_MNEMONIC_MOVSXD:
+        if (insn.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return {};
+        return Moved(insn.operands[1], before).holds == Holds::kMarginHigh ? HostValue{Holds::kSide} : HostValue{};
       case ZYDIS_MNEMONIC_LEA:
         return Sum(insn.operands[1].mem, before);
       case ZYDIS_MNEMONIC_SHRX: {
@@ -240,6 +252,10 @@ class Verifier {
           return {Holds::kSlot};
         }
         return guest;
+      case ZYDIS_MNEMONIC_PEXT: {
+        const HostValue mask = Moved(insn.operands[2], before);
+        return mask.holds == Holds::kConstant && mask.constant == eflags::kDf ? HostValue{Holds::kBit} : guest;
+      }
       case ZYDIS_MNEMONIC_AND:
         if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
             !(insn.operands[1].imm.value.u & UINT32_MAX & ~eflags::kHostHeld)) {
@@ -264,6 +280,7 @@ class Verifier {
       return number == kNotGeneral ? HostValue{} : before.registers[number];
     };
     const HostValue base = at(mem.base), index = at(mem.index);
+    if (base.holds == Holds::kNegatedSize && index.Is32Bits() && mem.scale == 1) return {Holds::kMargin};
     const int64_t step = mem.disp.has_displacement ? mem.disp.value : 0;
     if (mem.index == ZYDIS_REGISTER_NONE) {
       const bool small = static_cast<uint64_t>(step < 0 ? -step : step) <= kMostLeaStep;
@@ -274,6 +291,7 @@ class Verifier {
       return (base.holds == left && right(index)) || (index.holds == left && right(base));
     };
     if (are(Holds::kWindow, [](const HostValue& v) { return v.Is32Bits(); })) return {Holds::kBiased};
+    if (are(Holds::kSegment, [](const HostValue& v) { return v.Is32Bits(); })) return {Holds::kSegmentAddress};
     if (are(Holds::kCacheBase, [](const HostValue& v) { return v.holds == Holds::kSlot; })) return {Holds::kCode};
     return {};
   }

@@ -48,6 +48,31 @@ Mem Window67(Gp base) {
 
 }  // namespace
 
+namespace {
+
+/// r10 := where offset r9d, of an access of four bytes, may be added.
+void CheckedSegment(Assembler& a) {
+  a.mov(r10, qword_ptr(r12, vcpu_offset::Access(Seg::kDs, offsetof(SegmentAccess, negated_size))));
+  a.lea(r10, ptr(r10, r9, 0, 3));
+  a.rorx(r10, r10, 32);
+  a.movsxd(r10, r10d);
+  a.mov(r10, qword_ptr(r12, r10, 3, vcpu_offset::Access(Seg::kDs, offsetof(SegmentAccess, outside))));
+}
+
+}  // namespace
+
+TEST_CASE("an access in a segment with a limit has to be checked first") {
+  constexpr int kInside = vcpu_offset::Access(Seg::kDs, offsetof(SegmentAccess, inside));
+  ACCEPTED(a.lea(r9d, ptr(rbx, 4)), CheckedSegment(a), a.mov(eax, dword_ptr(r10, r9)));
+  REFUSED("may hold anything", a.lea(r9d, ptr(rbx, 4)), a.mov(eax, dword_ptr(r10, r9)));
+  REFUSED("more than 32 bits", a.mov(r9d, ebx), CheckedSegment(a), a.mov(r9, r14), a.mov(eax, dword_ptr(r10, r9)));
+  REFUSED("more than 32 bits", a.mov(r9d, ebx), CheckedSegment(a), a.mov(eax, dword_ptr(r10, r9, 3)));
+  REFUSED("more than 32 bits", a.mov(r9d, ebx), CheckedSegment(a), a.mov(eax, dword_ptr(r10, r9, 0, 0x1000)));
+  REFUSED("not for blocks", a.mov(r10d, ebx), a.mov(r10, qword_ptr(r12, r10, 3, kInside + 8)));
+  ACCEPTED(a.movzx(r8d, ax), a.lea(r9d, ptr(r8, r8)), a.lea(r9, ptr(r9, r14)), a.mov(qword_ptr(r12, kInside), r9));
+  REFUSED("not for blocks", a.mov(r9, r11), a.mov(qword_ptr(r12, kInside), r9));
+}
+
 TEST_CASE("what the addressing forms of the documentation allow is accepted") {
   ACCEPTED(a.mov(eax, dword_ptr(r15, 8)));
   ACCEPTED(a.mov(dword_ptr(rbp, -8), ecx));

@@ -7,6 +7,7 @@
 #include <regex>
 #include <sstream>
 
+#include "tests/emitted/code_verifier.h"
 #include "tests/translator/program.h"
 #include "translator/dump.h"
 #include "translator/vcpu.h"
@@ -167,6 +168,7 @@ std::string Listing(TestMachine& machine, const Snippet& snippet) {
   translator.SelectTable(mode);
   const CodeLookup found = translator.Lookup(machine.State().eip, mode);
   if (found.outcome != FillOutcome::kMapped) return "not translated\n";
+  CHECK(VerifyBlock(translator, machine.Physical(), found.block) == "");
   char* buffer = nullptr;
   size_t size = 0;
   FILE* out = open_memstream(&buffer, &size);

@@ -88,8 +88,48 @@ bool MayAccessVcpu(int64_t offset, unsigned bytes, bool write) {
     const Seg s = static_cast<Seg>(i);
     if (inside(vcpu_offset::SegmentBase(s), 4) || inside(vcpu_offset::SegmentSelector(s), 2)) return true;
     if (inside(vcpu_offset::Check(s, 0), sizeof(SegmentCheck))) return true;
+    if (inside(vcpu_offset::Access(s, offsetof(SegmentAccess, negated_size)), 8)) return true;
+  }
+  if (inside(vcpu_offset::BranchCheck(offsetof(SegmentAccess, negated_size)), 8)) return true;
+  return false;
+}
+
+constexpr size_t kNegatedSizeField = offsetof(SegmentAccess, negated_size), kInsideField = offsetof(SegmentAccess, inside),
+                 kOutsideField = offsetof(SegmentAccess, outside);
+
+/// Whether `offset` is that of a field of some segment's SegmentAccess.
+bool IsSegmentField(int64_t offset, size_t field) {
+  for (unsigned i = 0; i < kSegCount; ++i) {
+    if (offset == vcpu_offset::Access(static_cast<Seg>(i), field)) return true;
   }
   return false;
+}
+
+bool IsStringSteps(int64_t offset) {
+  for (unsigned log2 = 0; log2 < kStringSteps.size(); ++log2) {
+    if (offset == vcpu_offset::StringSteps(log2)) return true;
+  }
+  return false;
+}
+
+/// Real and V86 mode: MOV to a segment register is a store of selector, base and the host address of offset 0.
+bool MaySetSegment(const HostInstruction& insn, int64_t offset, unsigned bytes, const HostValue& value) {
+  if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV) return false;
+  for (unsigned i = 0; i < kSegCount; ++i) {
+    const Seg s = static_cast<Seg>(i);
+    if (s == Seg::kCs) continue;
+    if (offset == vcpu_offset::SegmentSelector(s) && bytes == 2) return true;
+    if (offset == vcpu_offset::SegmentBase(s) && bytes == 4) return true;
+    if (offset == vcpu_offset::Access(s, kInsideField) && bytes == 8) return value.holds == Holds::kBiased;
+  }
+  return false;
+}
+
+bool MayIndexVcpu(const ZydisDecodedOperand& op, int64_t offset, const HostValue& index) {
+  if (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) return false;
+  if (index.holds == Holds::kBit) return op.mem.scale == 4 && op.size == 32 && IsStringSteps(offset);
+  const bool table = IsSegmentField(offset, kOutsideField) || offset == vcpu_offset::BranchCheck(kOutsideField);
+  return index.holds == Holds::kSide && op.mem.scale == 8 && op.size == 64 && table;
 }
 
 HostValue ValueOf(ZydisRegister reg, const HostState& state) {
@@ -150,7 +190,8 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     return stack ? MemoryVerdict{Reaches::kHostStack} : bad("is on the host's stack");
   }
   if (insn.info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS) {
-    return address32 ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds GS.base to more than 32 bits");
+    const bool cut = address32 || (base.Is32Bits() && !has_index && !op.mem.disp.has_displacement);
+    return cut ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds GS.base to more than 32 bits");
   }
   if (address32) return bad("is cut to 32 bits but not in the window");
   if (has_index && op.mem.scale == 1 && index.holds == Holds::kWindow) {
@@ -164,9 +205,25 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
       return {Reaches::kGuestMemory};
     case Holds::kBiased:
       return has_index ? bad("adds an index to a biased register") : MemoryVerdict{Reaches::kGuestMemory};
-    case Holds::kVcpu:
-      if (has_index || !MayAccessVcpu(displacement, op.size / 8, write)) return bad("is not for blocks to access");
-      return {Reaches::kVcpu};
+    case Holds::kVcpu: {
+      const HostValue stored = ValueOf(insn.operands[1].reg.value, state);
+      const bool allowed = has_index ? MayIndexVcpu(op, displacement, index)
+                                     : MayAccessVcpu(displacement, op.size / 8, write) ||
+                                           (write && MaySetSegment(insn, displacement, op.size / 8, stored));
+      return allowed ? MemoryVerdict{Reaches::kVcpu} : bad("is not for blocks to access");
+    }
+    case Holds::kSegment: {
+      constexpr int64_t kFarPointerOffset = 4;
+      const bool inside = has_index && op.mem.scale == 1 && index.Is32Bits() && displacement >= 0 &&
+                          displacement <= kFarPointerOffset;
+      return inside ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds more than 32 bits to a segment");
+    }
+    case Holds::kSegmentAddress:
+      if (has_index || displacement) return bad("adds to an address in a segment");
+      return {Reaches::kGuestMemory};
+    case Holds::kReadable:
+      if (has_index || displacement || write) return bad("is not for blocks to access");
+      return {Reaches::kGuestMemory};  // or a fault
     case Holds::kBranchTable:
       if (write || displacement || !index.Is32Bits() || op.mem.scale != 4 || op.size != 32) {
         return bad("is no slot of the branch table");
@@ -178,6 +235,16 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     default:
       return bad("has a base that may hold anything");
   }
+}
+
+HostValue Loaded(const ZydisDecodedOperand& op, const HostState& state) {
+  if (ValueOf(op.mem.base, state).holds != Holds::kVcpu || !op.mem.disp.has_displacement) return {};
+  const int64_t offset = op.mem.disp.value;
+  if (op.mem.index != ZYDIS_REGISTER_NONE) {
+    return {offset == vcpu_offset::BranchCheck(kOutsideField) ? Holds::kReadable : Holds::kSegment};
+  }
+  const bool size = IsSegmentField(offset, kNegatedSizeField) || offset == vcpu_offset::BranchCheck(kNegatedSizeField);
+  return size ? HostValue{Holds::kNegatedSize} : HostValue{};
 }
 
 }  // namespace ring3

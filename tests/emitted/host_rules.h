@@ -41,4 +41,7 @@ struct MemoryVerdict {
 };
 MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand& operand, const HostState& state);
 
+/// What a 64-bit load of this operand, which may be made, leaves in a register.
+HostValue Loaded(const ZydisDecodedOperand& op, const HostState& state);
+
 }  // namespace ring3

@@ -21,6 +21,15 @@ enum class Holds : uint8_t {
   kHostStack,
   kSlot,  // what a branch-table slot holds
   kCode,  // a host address that may be jumped to
+  // On the way from an offset to the segment it was checked against (SegmentAccess in translator/vcpu.h).
+  kNegatedSize,
+  kMargin,      // offset + bytes + negated size: the high half says on which side of the limit
+  kMarginHigh,  // that half in the low one
+  kSide,        // -1, 0 or 1
+  kSegment,     // where offsets of 32 bits may be added: they end up in the window or its guard
+  kSegmentAddress,  // the two added
+  kReadable,        // readable, or in the guard
+  kBit,         // 0 or 1
 };
 
 struct HostValue {

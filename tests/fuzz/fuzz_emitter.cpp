@@ -76,7 +76,14 @@ CpuState AnyMode(Input& input) {
     segment = AnySegment(input);
     if (all_flat) segment = {.selector = 8, .attributes = 0xC093, .base = 0, .limit = 0xFFFF'FFFF};
   }
-  s.Segment(Seg::kCs) = {.selector = 8, .attributes = 0xC09B, .base = 0, .limit = 0xFFFF'FFFF};
+  SegmentRegister& cs = s.Segment(Seg::kCs);
+  cs = {.selector = 8, .attributes = 0xC09B, .base = 0, .limit = 0xFFFF'FFFF};
+  if (bits & 128) cs.attributes &= ~segattr::kDb;
+  if (bits & 256) cs.base = kCodeAt;
+  if (bits & 512) cs.limit = kCodeAt + kCodeBytes / 2;
+  if (bits & 1024) s.eflags |= eflags::kVm;
+  if (s.V86()) s.cpl = 3;
+  if (bits & 2048 && !s.V86()) s.cr0 &= ~cr0::kPe;
   return s;
 }
 
@@ -94,7 +101,7 @@ class Trial {
     if (!mode_.Translatable()) return;
     translator_.SelectTable(mode_);
     if (flags_ & kSelfChecking) MakeSelfChecking();
-    Explore(start_);
+    Explore(start_ - mode_.Code().base);
     translator_.CheckInvariants();
     // A store into each block's source must take the block away, and nothing may still lead there.
     for (const BlockId id : std::set<BlockId>(blocks_)) {
@@ -120,7 +127,7 @@ class Trial {
   }
 
   std::optional<BlockId> Translate(uint32_t eip) {
-    if (eip >= kRam - 2 * kPageSize) return std::nullopt;
+    if (mode_.Linear(eip).value >= kRam - 2 * kPageSize) return std::nullopt;
     const CodeLookup found = translator_.Lookup(eip, mode_);
     if (found.outcome != FillOutcome::kMapped) return std::nullopt;
     blocks_.insert(found.block);
@@ -154,7 +161,7 @@ class Trial {
   void MakeSelfChecking() {
     const uint8_t same = *world_.physical.Flat(GuestPhysical(start_));
     for (unsigned i = 0; i < kWritesThatMakeSelfChecking; ++i) {
-      translator_.Lookup(start_, mode_);
+      translator_.Lookup(start_ - mode_.Code().base, mode_);
       world_.physical.Write(GuestPhysical(start_), {&same, 1});
     }
   }

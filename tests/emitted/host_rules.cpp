@@ -190,7 +190,7 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     return stack ? MemoryVerdict{Reaches::kHostStack} : bad("is on the host's stack");
   }
   if (insn.info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS) {
-    const bool cut = address32 || (base.Is32Bits() && !has_index && !op.mem.disp.has_displacement);
+    const bool cut = address32 || (base.Is32Bits() && !has_index && op.mem.disp.value == 0);
     return cut ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds GS.base to more than 32 bits");
   }
   if (address32) return bad("is cut to 32 bits but not in the window");

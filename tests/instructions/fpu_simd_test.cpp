@@ -251,3 +251,21 @@ TEST_CASE("the last x87 instruction's address is the guest's") {
     }
   }
 }
+
+TEST_CASE("LDMXCSR of a bit that the host has and no model offers is #GP") {
+  Trials trials;
+  trials.adjust = [](Program& p) {
+    constexpr uint32_t kMisalignedExceptionMask = 1u << 17;
+    SetFx<uint32_t>(p, kMxcsr, 0x1F80);
+    p.gpr[kEax] = 0x1F80 | kMisalignedExceptionMask;
+  };
+  trials.Try(
+      "ldmxcsr",
+      [](Assembler& a) {
+        a.mov(dword_ptr(ebx), eax);
+        a.ldmxcsr(dword_ptr(ebx));
+        a.movaps(xmm0, xmmword_ptr(ebx, 4));
+      },
+      Reference::kInterpreter);
+  trials.Report(6);
+}

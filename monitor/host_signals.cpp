@@ -164,6 +164,7 @@ bool HostSignals::Recover(const ucontext_t& context, bool& busy) {
   if (entry.ebp_in_scratch) state.gpr[kEbp] = scratch;
   state.eip = entry.eip_in_scratch ? scratch : entry.eip;
   state.interrupt_shadow = entry.shadow;
+  if (entry.repeating) state.eflags |= eflags::kRf;  // SDM 3B 17.3.1.1
   vcpu_.run.host_flags = static_cast<uint32_t>(regs[REG_EFL]) & eflags::kHostHeld;
   return true;
 }

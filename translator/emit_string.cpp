@@ -49,7 +49,10 @@ bool Emitter::EmitFlatString(const GuestInstruction& insn) {
   uint8_t bytes[3];
   size_t n = 0;
   if (ElementBytes(insn) == 2) bytes[n++] = 0x66;
-  if (const uint8_t repeat = RepeatPrefix(insn)) bytes[n++] = repeat;
+  if (const uint8_t repeat = RepeatPrefix(insn)) {
+    bytes[n++] = repeat;
+    Mark(RecoveryEntry{.repeating = true, .eip = insn.eip});
+  }
   bytes[n++] = insn.bytes[insn.length - 1];
   EmitBytes({bytes, n});
   // With REP the instruction is done only once it no longer restarts; what follows is cleaning up.

@@ -13,7 +13,8 @@ struct RecoveryEntry {
   bool eip_in_scratch = false;  // EIP is in r8d instead
   bool ebp_in_scratch = false;  // EBP is in r8d (LEAVE)
   bool busy = false;    // in the middle of an expansion that cannot fault: an asynchronous signal must step on first
-  bool shadow = false;  // the instruction before was STI: no interrupt may be taken here
+  bool repeating = false;  // a REP string instruction: what interrupts it here does so between two iterations
+  bool shadow = false;     // the instruction before was STI: no interrupt may be taken here
   uint32_t eip = 0;
 };
 

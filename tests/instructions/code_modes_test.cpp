@@ -202,6 +202,20 @@ class ModeTrial {
     }
   }
 
+  /// Code that may be interrupted anywhere; both machines begin with the same registers.
+  void RunLoop(const Bytes& code, uint32_t eip) {
+    for (TestMachine* machine : {&interpreted_, &translated_}) {
+      Prepare(*machine, 1, code, eip);
+      machine->State().gpr = {};
+      machine->State().gpr[kEsp] = 0x8000;
+      machine->Run();
+    }
+    if (Same()) return;
+    UNSCOPED_INFO(Describe(1, code, interpreted_.State()));
+    FAIL_CHECK(mode_.name);
+  }
+  const SignalStats& Signals() const { return translated_.Signals(); }
+
   void Run(uint32_t seed) {
     Generator generator(seed, mode_.code32);
     const Bytes code = generator.Code();
@@ -318,5 +332,41 @@ TEST_CASE("random code does the same translated and interpreted in every mode") 
     INFO(mode.name);
     CHECK(trial.StoppedAtHlt() > programs / 5);
     CHECK(trial.TranslatedInstructions() > programs);
+  }
+}
+
+TEST_CASE("kicks in 16-bit code leave at precise points") {
+  const Bytes loop = {
+      0xB9, 0x00, 0x20,        // mov cx, 0x2000
+      0x51,                    // push cx
+      0xE8, 0x23, 0x00,        // call function
+      0x59,                    // pop cx
+      0x1E, 0x07,              // push ds; pop es
+      0xBE, 0x00, 0x10,        // mov si, 0x1000
+      0xBF, 0x00, 0x12,        // mov di, 0x1200
+      0xAC, 0xAA, 0xA5,        // lodsb; stosb; movsw
+      0x9C, 0x5A,              // pushf; pop dx
+      0x81, 0xE2, 0xD5, 0x08,  // and dx, 0x8d5
+      0x31, 0xD0,              // xor ax, dx
+      0x01, 0x06, 0x00, 0x10,  // add [0x1000], ax
+      0x00, 0x26, 0x02, 0x10,  // add [0x1002], ah
+      0xE2, 0xDE,              // loop to the push
+      0xF4,                    // hlt
+      0x90, 0x90, 0x90, 0x90,
+      // function:
+      0x55, 0x89, 0xE5,        // push bp; mov bp, sp
+      0x83, 0xEC, 0x08,        // sub sp, 8
+      0x89, 0x46, 0xFC,        // mov [bp - 4], ax
+      0x03, 0x46, 0xFC,        // add ax, [bp - 4]
+      0xD1, 0xC0,              // rol ax, 1
+      0xC9, 0xC3,              // leave; ret
+  };
+  for (const Mode& mode : Modes()) {
+    if (mode.code32 || mode.cpl != 0 || mode.es.attributes == kReadOnlyAttributes) continue;
+    ModeTrial trial(mode);
+    const KickTimer timer(20'000);
+    for (int round = 0; round < 5; ++round) trial.RunLoop(loop, 0x100);
+    INFO(mode.name);
+    CHECK(trial.Signals().kicks_in_translated_code > 10);
   }
 }

@@ -22,6 +22,7 @@ class SequenceRunner {
   TestMachine& Translated() { return translated_; }
 
  private:
+  bool SeesItsPrivilege(Program program);
   TestMachine translated_, interpreted_;
   uint64_t compared_ = 0;
   std::map<uint32_t, uint64_t> endings_;

@@ -88,6 +88,10 @@ bool Unspecified(const SingleTrial& trial, const Outcome& native) {
   const bool pieces = trial.insn.meta.isa_ext == ZYDIS_ISA_EXT_X87 && trial.operand_bytes > kOnePiece;
   // AMD: reports no inexact result beside an overflow or underflow that it raises an exception for.
   if (native.vector == kSimdException && (~Mxcsr(trial.program) & kOverflowAndUnderflowMasks)) return true;
+  // Which of offset and selector is read or written first.
+  const bool far_branch = trial.insn.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR ||
+                          trial.insn.mnemonic == ZYDIS_MNEMONIC_IRET || trial.insn.mnemonic == ZYDIS_MNEMONIC_IRETD;
+  if (far_branch && native.vector == kPageFault) return true;
   switch (trial.insn.mnemonic) {
     case ZYDIS_MNEMONIC_CMPSB:
     case ZYDIS_MNEMONIC_CMPSW:

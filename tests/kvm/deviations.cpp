@@ -16,7 +16,7 @@ const std::vector<KnownDeviation>& KnownDeviations() {
        "general detect is a fault: RF is set in its frame (SDM 3B 17.3.1)"},
       {"mov to dr", true, "^ +dr7: KVM (\\w*)[c-f]00, ring3 \\1[4-7]00\n$",
        "DR7 bit 11 is reserved without RTM (SDM 3B 17.2.4)"},
-      {"call code", true, "^ +\\[017[0-9a-f]{2}\\]: KVM (\\w)[13579bdf], ring3 \\1[02468ace]\n$",
+      {"call code", true, "^ +\\[01[0-9a-f]{3}\\]: KVM (\\w)[13579bdf], ring3 \\1[02468ace]\n$",
        "a transfer that faults need not have set the accessed bit (SDM 3A 3.4.5.1)"},
       {"invlpg reg", true, "exception: KVM none, ring3 #6", "INVLPG has no register form (SDM 2A, INVLPG)"},
       {"invlpg reg", true, "exception: KVM #13\\(0000\\), ring3 #6", "#UD comes before #GP (SDM 3A table 6-2)"},

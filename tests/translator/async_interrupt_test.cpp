@@ -137,6 +137,35 @@ TEST_CASE("interrupts delivered at those points return to them") {
   }
 }
 
+TEST_CASE("an interrupt between two iterations of REP saves RF, one at another instruction doesn't") {
+  constexpr uint32_t kSavedFlags = guest::kLowCode + 0x200;
+  for (const bool repeat : {true, false}) {
+    TestMachine machine;
+    machine.Write(guest::kLowCode, Assemble(guest::kLowCode, [](Assembler& a) {
+                    a.mov(eax, dword_ptr(esp, 8));
+                    a.mov(dword_ptr(uint64_t{kSavedFlags}), eax);
+                    a.hlt();
+                  }));
+    const Program program = MakeProgram(Assemble(guest::kCode + Program().offset,
+                                                 [repeat](Assembler& a) {
+                                                   Label again = a.newLabel();
+                                                   a.cld();
+                                                   a.bind(again);
+                                                   a.mov(edi, uint32_t{guest::kScratchFrames});
+                                                   a.mov(ecx, 1u << 20);
+                                                   if (repeat) a.rep().stosb();
+                                                   a.jmp(again);
+                                                 }),
+                                        1, 0);
+    machine.on_attention = [](TestMachine& m) { m.waiting_interrupt = 0x31; };
+    const KickTimer timer(5'000'000);
+    Load(machine, program);
+    machine.SetGate(0x31, guest::kLowCode, 0);
+    machine.Run();
+    CHECK((machine.Get<uint32_t>(kSavedFlags) & eflags::kRf) == (repeat ? eflags::kRf : 0));
+  }
+}
+
 TEST_CASE("an NMI ends a translated loop with IF clear; the next waits for IRET") {
   TestMachine machine;
   machine.Reset(0);

@@ -42,23 +42,23 @@ bool PortBus::OneOwner(uint16_t port, unsigned size) const {
   return owner_[port] != 0 || size < 4 || (owner_[port + 1] == 0 && owner_[port + 2] == 0);
 }
 
-uint32_t PortBus::Read(uint16_t port, unsigned size) {
+uint32_t PortBus::ReadDevice(uint16_t port, unsigned size) {
   if (OneOwner(port, size)) {
     PortDevice* device = ranges_[owner_[port]].device;
     return device ? device->ReadPort(port, size) & AllOnes(size) : AllOnes(size);
   }
   uint32_t value = 0;
-  for (unsigned i = 0; i < size; ++i) value |= Read(static_cast<uint16_t>(port + i), 1) << (8 * i);
+  for (unsigned i = 0; i < size; ++i) value |= ReadDevice(static_cast<uint16_t>(port + i), 1) << (8 * i);
   return value;
 }
 
-void PortBus::Write(uint16_t port, unsigned size, uint32_t value) {
+void PortBus::WriteDevice(uint16_t port, unsigned size, uint32_t value) {
   if (OneOwner(port, size)) {
     PortDevice* device = ranges_[owner_[port]].device;
     if (device) device->WritePort(port, size, value & AllOnes(size));
     return;
   }
-  for (unsigned i = 0; i < size; ++i) Write(static_cast<uint16_t>(port + i), 1, value >> (8 * i));
+  for (unsigned i = 0; i < size; ++i) WriteDevice(static_cast<uint16_t>(port + i), 1, value >> (8 * i));
 }
 
 }  // namespace ring3

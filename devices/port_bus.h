@@ -21,6 +21,16 @@ struct PortOverlap : std::logic_error {
   using std::logic_error::logic_error;
 };
 
+class PortBus;
+
+/// Stands between the processor and the bus, in runs that are recorded or replayed.
+class PortTap {
+ public:
+  virtual ~PortTap() = default;
+  virtual uint32_t ReadPort(PortBus& bus, uint16_t port, unsigned size) = 0;
+  virtual void WritePort(PortBus& bus, uint16_t port, unsigned size, uint32_t value) = 0;
+};
+
 class PortBus {
  public:
   PortBus();
@@ -31,9 +41,18 @@ class PortBus {
 
   /// An unclaimed port reads as all ones, as an ISA bus with nothing driving it does. An access that spans two owners
   /// is split into bytes.
-  uint32_t Read(uint16_t port, unsigned size);
+  uint32_t Read(uint16_t port, unsigned size) {
+    return tap_ ? tap_->ReadPort(*this, port, size) : ReadDevice(port, size);
+  }
   /// A write to an unclaimed port is dropped.
-  void Write(uint16_t port, unsigned size, uint32_t value);
+  void Write(uint16_t port, unsigned size, uint32_t value) {
+    tap_ ? tap_->WritePort(*this, port, size, value) : WriteDevice(port, size, value);
+  }
+  /// The same past the tap.
+  uint32_t ReadDevice(uint16_t port, unsigned size);
+  void WriteDevice(uint16_t port, unsigned size, uint32_t value);
+  /// All accesses of the processor go to `tap`, which outlives the bus; nullptr: to the devices.
+  void SetTap(PortTap* tap) { tap_ = tap; }
 
  private:
   struct Range {
@@ -45,6 +64,7 @@ class PortBus {
   /// True when bytes port .. port+size-1 all belong to the range of `port` (or to none).
   bool OneOwner(uint16_t port, unsigned size) const;
 
+  PortTap* tap_ = nullptr;
   std::vector<Range> ranges_;   // ranges_[0] is "unclaimed"
   std::vector<uint8_t> owner_;  // per port: index into ranges_
 };

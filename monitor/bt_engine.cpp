@@ -42,51 +42,64 @@ BtEngine::~BtEngine() {
 }
 
 EngineStop BtEngine::Run() {
-  CpuState& state = vcpu_.cpu.state;
   for (;;) {
-    if (vcpu_.run.kick) return EngineStop::kAttention;
-    if (state.DebugTrapDue()) {  // met while an event was delivered
-      Deliver({Vector::kDebug, std::nullopt});
-      continue;
-    }
-    if (state.NmiDue()) {
-      ++stats_.interrupts_delivered;
-      DeliverNmi(vcpu_.cpu);
-      continue;
-    }
-    const bool held_off = state.interrupt_shadow && !state.halted;
-    if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !held_off) {
-      return EngineStop::kInterruptible;
-    }
-    if (state.halted) return EngineStop::kHalted;
-    const BlockMode mode = BlockMode::Of(state);
-    if (!mode.Translatable() || state.interrupt_shadow) {
-      if (!mode.Translatable()) ++stats_.untranslatable_steps;
-      StepOne();
-      continue;
-    }
-    const uint32_t* table = translator_.SelectTable(mode);
-    vcpu_.run.branch_table = reinterpret_cast<uint64_t>(table);
-    // What is in the branch table may be entered without another look, as translated code does.
-    if (const uint32_t code = state.eip < BranchTables::SlotsOf(mode) ? table[state.eip] : 0) {
-      Enter(vcpu_.run.code_base + code, mode);
-      HandleExit(mode);
-      continue;
-    }
-    const CodeLookup found = translator_.Lookup(state.eip, mode);
-    switch (found.outcome) {
-      case FillOutcome::kMapped:
-        Enter(translator_.EntryOf(found.block), mode);
-        HandleExit(mode);
-        break;
-      case FillOutcome::kGuestFault:
-        Deliver(found.fault);
-        break;
-      default:
-        StepOne();
-        break;
-    }
+    if (const auto stop = RunOnce()) return *stop;
   }
+}
+
+std::optional<EngineStop> BtEngine::RunOnce() {
+  CpuState& state = vcpu_.cpu.state;
+  if (vcpu_.run.kick) return EngineStop::kAttention;
+  if (DeliverPending()) return std::nullopt;
+  const bool held_off = state.interrupt_shadow && !state.halted;
+  if (vcpu_.run.interrupts_waiting && (state.eflags & eflags::kIf) && !held_off) {
+    return EngineStop::kInterruptible;
+  }
+  if (state.halted) return EngineStop::kHalted;
+  const BlockMode mode = BlockMode::Of(state);
+  // RF goes with the first instruction that completes; translated code knows nothing of it.
+  if (!mode.Translatable() || state.interrupt_shadow || (state.eflags & eflags::kRf)) {
+    if (!mode.Translatable()) ++stats_.untranslatable_steps;
+    StepOne();
+    return std::nullopt;
+  }
+  const uint32_t* table = translator_.SelectTable(mode);
+  vcpu_.run.branch_table = reinterpret_cast<uint64_t>(translator_.TableOfCode(table));
+  // What is in the branch table may be entered without another look, as translated code does.
+  if (const uint32_t code = state.eip < BranchTables::SlotsOf(mode) ? table[state.eip] : 0) {
+    Enter(vcpu_.run.code_base + code, mode);
+    HandleExit(mode);
+    return std::nullopt;
+  }
+  const CodeLookup found = translator_.Lookup(state.eip, mode);
+  switch (found.outcome) {
+    case FillOutcome::kMapped:
+      Enter(translator_.EntryOf(found.block), mode);
+      HandleExit(mode);
+      break;
+    case FillOutcome::kGuestFault:
+      MonitorActs();
+      Deliver(found.fault);
+      break;
+    default:
+      StepOne();
+      break;
+  }
+  return std::nullopt;
+}
+
+/// What became due while an event was delivered: a debug trap, or an NMI.
+bool BtEngine::DeliverPending() {
+  if (vcpu_.cpu.state.DebugTrapDue()) {
+    MonitorActs();
+    Deliver({Vector::kDebug, std::nullopt});
+    return true;
+  }
+  if (!vcpu_.cpu.state.NmiDue()) return false;
+  MonitorActs();
+  ++stats_.interrupts_delivered;
+  DeliverNmi(vcpu_.cpu);
+  return true;
 }
 
 void BtEngine::Enter(uint64_t target, BlockMode mode) {
@@ -107,8 +120,11 @@ void BtEngine::HandleExit(BlockMode mode) {
   const ExitReason reason = static_cast<ExitReason>(vcpu_.run.exit_reason);
   ++stats_.exits[vcpu_.run.exit_reason];
   trace_.Record(reason, vcpu_.cpu.state);
+  if (observer_) observer_->TranslatedCodeLeft(reason == ExitReason::kLinkMiss || reason == ExitReason::kIndirectMiss);
   switch (reason) {
     case ExitReason::kInterrupted:
+      MonitorActs();
+      break;
     case ExitReason::kIndirectMiss:
       break;  // the next lookup fills the branch table
     case ExitReason::kLinkMiss:
@@ -129,9 +145,11 @@ void BtEngine::HandleExit(BlockMode mode) {
       StepOne();
       break;
     case ExitReason::kGuestFault:
+      MonitorActs();
       Deliver(vcpu_.run.fault);
       break;
     case ExitReason::kStale: {
+      MonitorActs();
       const uint32_t eip = vcpu_.cpu.state.eip;
       const CodeLookup found = translator_.Lookup(eip, mode);
       if (found.outcome == FillOutcome::kMapped) translator_.DropStale(found.block);
@@ -144,6 +162,7 @@ void BtEngine::HandleExit(BlockMode mode) {
 
 /// Makes the translation of a direct exit's target and links the exit to it, unless making it evicted the exit.
 void BtEngine::FollowLink(BlockMode mode) {
+  if (!translator_.LinksBlocks()) return;
   const LinkId link = vcpu_.run.exit_link;
   const uint64_t evictions = translator_.Cache().Evictions();
   const CodeLookup found = translator_.Lookup(vcpu_.cpu.state.eip, mode);
@@ -153,6 +172,7 @@ void BtEngine::FollowLink(BlockMode mode) {
 }
 
 void BtEngine::StepOne() {
+  MonitorActs();
   ++stats_.interpreted;
   try {
     const StepResult step = StepInstruction(vcpu_.cpu);
@@ -175,6 +195,10 @@ void BtEngine::Deliver(const GuestFault& fault) {
 
 void BtEngine::DeliverInterrupt(uint8_t vector) {
   ++stats_.interrupts_delivered;
+  if (observer_) {
+    MonitorActs();
+    observer_->InterruptDelivered(vector);
+  }
   DeliverExternalInterrupt(vcpu_.cpu, vector);
 }
 

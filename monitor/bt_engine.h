@@ -7,6 +7,7 @@
 
 #include "monitor/engine.h"
 #include "monitor/exit_trace.h"
+#include "monitor/guest_observer.h"
 #include "monitor/host_signals.h"
 #include "translator/translator.h"
 
@@ -28,6 +29,10 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
 
   /// Runs the guest from cpu.state. Throws TripleFault.
   EngineStop Run();
+  /// One step of Run: a block, an instruction on the slow path or a fault. Nothing when the guest may go on.
+  std::optional<EngineStop> RunOnce();
+  /// One instruction on the slow path.
+  void StepOne();
   void StoreFpu() override;
   void BreakpointsChanged(std::span<const Breakpoint> armed) override;
   void DeliverInterrupt(uint8_t vector);
@@ -43,17 +48,22 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   /// Called after each instruction on the slow path, which may have accessed a device.
   void OnStep(void (*hook)(void*), void* context) { on_step_ = {hook, context}; }
 
+  void SetObserver(GuestObserver* observer) { observer_ = observer; }
+
   const EngineStats& Stats() const { return stats_; }
 
  private:
   void Enter(uint64_t target, BlockMode mode);
   void HandleExit(BlockMode mode);
   void FollowLink(BlockMode mode);
-  void StepOne();
+  bool DeliverPending();
   void Deliver(const GuestFault& fault);
   void LearnSegments();
   void PrepareSegmentChecks();
   void PrepareSegmentAccesses(BlockMode mode);
+  void MonitorActs() {
+    if (observer_) observer_->MonitorActs(vcpu_.cpu.state);
+  }
   std::optional<GuestPhysical> CurrentSite();
 
   Vcpu& vcpu_;
@@ -61,6 +71,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   Translator& translator_;
   ExitTrace& trace_;
   EngineStats stats_;
+  GuestObserver* observer_ = nullptr;
   struct Hook {
     void (*call)(void*) = nullptr;
     void* context = nullptr;

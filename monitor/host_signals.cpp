@@ -99,6 +99,7 @@ bool HostSignals::HandleFault(ucontext_t& context) {
 
 bool HostSignals::HandlePageFault(ucontext_t& context) {
   const auto& regs = context.uc_mcontext.gregs;
+  if (MakeRecordRoom(context)) return true;
   const bool write = regs[REG_ERR] & kErrorWrite;
   const FillResult fill = mmu_.HandleFault(HostAddress(static_cast<uint64_t>(regs[REG_CR2])), write);
   if (fill.outcome == FillOutcome::kMapped) {
@@ -124,6 +125,15 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
       Leave(context, ExitReason::kEmulate);
       break;
   }
+  return true;
+}
+
+/// A block has no room for its record: its store is repeated where there is some.
+bool HostSignals::MakeRecordRoom(ucontext_t& context) {
+  auto& regs = context.uc_mcontext.gregs;
+  if (!record_room_ || !record_room_->IsEnd(static_cast<uint64_t>(regs[REG_CR2]))) return false;
+  vcpu_.run.next_record = record_room_->NextRoom();
+  regs[REG_R9] = static_cast<greg_t>(vcpu_.run.next_record);
   return true;
 }
 

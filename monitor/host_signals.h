@@ -7,6 +7,7 @@
 
 #include "monitor/engine.h"
 #include "shadowmmu/shadow_mmu.h"
+#include "translator/block_record.h"
 #include "translator/translator.h"
 #include "translator/vcpu.h"
 
@@ -28,6 +29,8 @@ class HostSignals {
   HostSignals(const HostSignals&) = delete;
 
   const SignalStats& Stats() const { return stats_; }
+  /// Who answers when blocks that record have no room left.
+  void SetRecordRoom(BlockRecordRoom* room) { record_room_ = room; }
   /// The vCPU whose signals are routed now, for crash reports; nullptr outside a run.
   static HostSignals* Active();
   Vcpu& GetVcpu() { return vcpu_; }
@@ -39,6 +42,7 @@ class HostSignals {
   static void OnStep(int signal, siginfo_t* info, void* context);
   bool HandleFault(ucontext_t& context);
   bool HandlePageFault(ucontext_t& context);
+  bool MakeRecordRoom(ucontext_t& context);
   void Divert(ucontext_t& context);
   bool Recover(const ucontext_t& context, bool& busy);
   void Leave(ucontext_t& context, ExitReason reason);
@@ -48,6 +52,7 @@ class HostSignals {
   Translator& translator_;
   CrashHandler crash_;
   SignalStats stats_;
+  BlockRecordRoom* record_room_ = nullptr;
   bool stepping_ = false;  // a kick is single-stepping the host to the next precise point
   void* alternate_stack_ = nullptr;
 };

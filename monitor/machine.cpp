@@ -39,21 +39,23 @@ const CpuModel& ModelOf(const Options& options) {
   return options.cpu_model.empty() ? CpuModels().front() : FindCpuModel(options.cpu_model);
 }
 
-std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physical, PortBus& ports) {
+std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physical, PortBus& ports,
+                                   lockstep::Recorder* recorder) {
   if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, ModelOf(options));
-  return std::make_unique<TranslatingEngine>(physical, ports, ModelOf(options), options);
+  return std::make_unique<TranslatingEngine>(physical, ports, ModelOf(options), options, recorder);
 }
 
 }  // namespace
 
 Machine::Machine(const Options& options)
     : options_(options),
+      recorder_(options.lockstep.empty() ? nullptr : std::make_unique<lockstep::Recorder>(options)),
       serial_fd_(OpenSerial(options.serial)),
       stats_(OpenReport(options.stats_file)),
       bios_(options.bios.empty() ? Bytes{} : ReadBios(options.bios)),
       physical_(options.memory_bytes, bios_.size()),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
-      engine_(MakeEngine(options, physical_, board_.Ports())) {
+      engine_(MakeEngine(options, physical_, board_.Ports(), recorder_.get())) {
   if (!bios_.empty()) InstallBios(bios_, physical_);
   StartGuest();
   sigevent event = {};
@@ -86,6 +88,12 @@ BoardOptions Machine::MakeBoardOptions() {
 }
 
 void Machine::WriteSerial(std::span<const uint8_t> bytes) {
+  if (recorder_ && !recorder_->Started()) {
+    const size_t kept = std::min(lockstep_trigger_.size(), options_.lockstep_from.size());
+    lockstep_trigger_.erase(0, lockstep_trigger_.size() - kept);
+    lockstep_trigger_.append(bytes.begin(), bytes.end());
+    engine_->Kick();
+  }
   if (serial_failed_ || WriteFully(serial_fd_, bytes)) return;
   serial_failed_ = true;
   RawTerminal::Restore();
@@ -166,14 +174,20 @@ int Machine::Run() {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
     time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
   }
+  bool triple_fault = false;
   try {
     RunLoop();
   } catch (const TripleFault&) {
+    triple_fault = true;
     ReportEnd("triple fault: the guest's processor shut down");
   } catch (const EngineFailure& failure) {
     ReportEnd(failure.what());
   }
   board_.FlushOutput();
+  if (recorder_) {
+    RawTerminal::Restore();
+    if (!recorder_->Finish(triple_fault)) exit_code_ = exit_code::kDifference;
+  }
   return exit_code_;
 }
 
@@ -215,8 +229,15 @@ void Machine::HandleAttention() {
     relaxed_ns_ = now;
     engine_->Relax();
   }
+  if (recorder_) FollowLockstep();
   if (request_ == Request::kReset) ResetMachine();
   ArmTimer();
+}
+
+/// Between two instructions.
+void Machine::FollowLockstep() {
+  if (recorder_->Failed()) Stop(exit_code::kDifference);
+  if (!recorder_->Started() && lockstep_trigger_.find(options_.lockstep_from) != std::string::npos) recorder_->Start();
 }
 
 void Machine::FeedSerial() {
@@ -247,6 +268,7 @@ void Machine::NoticeDeadline() {
 /// HLT: waits for the next timer or input.
 void Machine::Sleep() {
   board_.FlushOutput();
+  if (recorder_) recorder_->Flush();
   ArmTimer();
   sigset_t kick, before;
   sigemptyset(&kick);

@@ -10,6 +10,7 @@
 #include "devices/board.h"
 #include "monitor/boot/little_endian.h"
 #include "monitor/engine.h"
+#include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
 #include "monitor/terminal.h"
 #include "shadowmmu/physical_memory.h"
@@ -41,11 +42,13 @@ class Machine {
   void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
   void ArmTimer();
+  void FollowLockstep();
   void NoticeDeadline();
   void Stop(int code);
   void ReportEnd(const char* title);
 
   Options options_;
+  std::unique_ptr<lockstep::Recorder> recorder_;  // with --lockstep; first, because it forks
   HostClock clock_;
   int serial_fd_ = -1;
   int demo_fd_ = -1;
@@ -58,6 +61,7 @@ class Machine {
   std::unique_ptr<ConsoleInput> input_;
   std::deque<uint8_t> serial_queue_;
   std::optional<Timer> time_limit_;
+  std::string lockstep_trigger_;  // what COM1 wrote last, while lockstep waits for a text
   timer_t host_timer_;
   std::optional<uint64_t> armed_deadline_;
   Request request_ = Request::kNone;

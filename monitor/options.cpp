@@ -28,7 +28,7 @@ QEMU's spellings work too: -kernel -initrd -append -m -cpu -nographic -no-reboot
 -device isa-debug-exit,iobase=0xf4,iosize=4
 
 Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest wrote v to isa-debug-exit,
-2 usage or host trouble, 3 triple fault or internal error, 124 --max-seconds passed.)";
+2 usage or host trouble, 3 triple fault or internal error, 5 --lockstep found a difference, 124 --max-seconds passed.)";
 
 /// QEMU spells long options with one dash.
 std::vector<std::string> Normalise(int argc, const char* const* argv) {
@@ -84,6 +84,19 @@ void ParseDevice(const std::string& text, Options& options) {
   }
 }
 
+/// register@c0100000
+Sabotage ParseSabotage(const std::string& text) {
+  const size_t at = text.find('@');
+  const std::string kind = text.substr(0, at);
+  Sabotage sabotage;
+  if (kind == "register") sabotage.kind = Sabotage::Kind::kRegister;
+  if (kind == "memory") sabotage.kind = Sabotage::Kind::kMemory;
+  if (at == std::string::npos || sabotage.kind == Sabotage::Kind::kNone)
+    throw UsageError(fmt::format("--sabotage {}: say register@EIP or memory@EIP", text));
+  sabotage.eip = static_cast<uint32_t>(std::strtoul(text.c_str() + at + 1, nullptr, 16));
+  return sabotage;
+}
+
 std::string ModelNames() {
   std::string names;
   for (const CpuModel& model : CpuModels())
@@ -94,6 +107,7 @@ std::string ModelNames() {
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices;
+  std::string sabotage;
   bool nographic = false;
   std::string engine = "bt";
   std::string machine, display;
@@ -116,6 +130,12 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
                "translate one instruction at a time (debugging)");
   app.add_flag_callback(
       "--no-link", [&options] { options.link_blocks = false; }, "return to the monitor after every block (debugging)");
+  app.add_flag("--lockstep{blocks}", options.lockstep,
+               "compare with a second machine that runs one instruction at a time, by blocks or by interpreter "
+               "(debugging)");
+  app.add_option("--lockstep-from", options.lockstep_from, "begin with it when the guest has written this to COM1");
+  app.add_option("--sabotage", raw.sabotage, "register@EIP or memory@EIP: translate that instruction wrongly")
+      ->group("");
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
   app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
   app.add_option("--display", raw.display, "only 'none'")->group("");
@@ -161,6 +181,11 @@ void Check(Options& options, const RawOptions& raw) {
     throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
   if (!raw.display.empty() && raw.display != "none")
     throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
+  if (!options.lockstep.empty() && options.lockstep != "blocks" && options.lockstep != "interpreter")
+    throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
+  if (!options.lockstep.empty() && options.engine == EngineKind::kKvm)
+    throw UsageError("--lockstep compares translations: it has nothing to say about --engine kvm");
+  if (!raw.sabotage.empty()) options.sabotage = ParseSabotage(raw.sabotage);
   constexpr double kLongest = 1e9;
   if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {
     throw UsageError("--max-seconds wants a positive number of seconds");

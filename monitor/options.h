@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "translator/emitter.h"
+
 namespace ring3 {
 
 /// What executes guest instructions.
@@ -18,6 +20,7 @@ namespace exit_code {
 inline constexpr int kSuccess = 0;      // the guest powered off, or rebooted under --no-reboot
 inline constexpr int kUsage = 2;        // bad input or a host that cannot run us
 inline constexpr int kInternal = 3;     // triple fault or internal error
+inline constexpr int kDifference = 5;   // --lockstep found one
 inline constexpr int kTimeLimit = 124;  // --max-seconds
 }  // namespace exit_code
 
@@ -35,6 +38,9 @@ struct Options {
   double max_seconds = 0;  // 0: no limit
   bool single_instruction_blocks = false;
   bool link_blocks = true;
+  std::string lockstep;  // empty: off; else what the other side does: blocks or interpreter
+  std::string lockstep_from;  // empty: from the start; else once COM1 has written this
+  Sabotage sabotage;          // for tests of lockstep
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 };

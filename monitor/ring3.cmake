@@ -3,7 +3,9 @@ find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
 
-add_library(ring3_machine STATIC bt_engine.cpp crash_report.cpp exit_trace.cpp host_check.cpp host_signals.cpp machine.cpp
+add_library(ring3_machine STATIC bt_engine.cpp crash_report.cpp exit_trace.cpp host_check.cpp host_signals.cpp
+                                 lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
+                                 lockstep/replica.cpp lockstep/report.cpp machine.cpp
                                  options.cpp report_file.cpp statistics.cpp terminal.cpp translating_engine.cpp
                                  kvm/kvm_engine.cpp)
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")

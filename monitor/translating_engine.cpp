@@ -12,14 +12,18 @@ TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
           .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
           .link_blocks = options.link_blocks,
           .count_executions = !options.stats_file.empty(),
-          .dump = dump};
+          .dump = dump,
+          .record_blocks = !options.lockstep.empty(),
+          .inline_time_stamp = options.lockstep.empty(),
+          .sabotage = options.sabotage};
 }
 
 }  // namespace
 
 TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model,
-                                     const Options& options)
-    : dump_(OpenReport(options.dump_file)),
+                                     const Options& options, lockstep::Recorder* recorder)
+    : recorder_(recorder),
+      dump_(OpenReport(options.dump_file)),
       mmu_(physical),
       linear_(physical),
       vcpu_{.run = {}, .cpu = {.state = {}, .model = model, .memory = linear_, .mmu = mmu_, .ports = ports}},
@@ -28,6 +32,7 @@ TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, c
       loop_(vcpu_, mmu_, translator_, trace_),
       signals_(vcpu_, mmu_, translator_, ReportCrash) {
   SetCrashTrace(&trace_);
+  if (recorder_) recorder_->Attach(vcpu_, loop_, signals_, translator_);
 }
 
 TranslatingEngine::~TranslatingEngine() {
@@ -40,12 +45,14 @@ void TranslatingEngine::SetState(const CpuState& state) {
   vcpu_.cpu.state = state;
   vcpu_.cpu.PagingChanged();
   vcpu_.cpu.DebugRegistersChanged();
+  if (recorder_) recorder_->GuestLoaded();
 }
 
 void TranslatingEngine::SetA20(bool enabled) {
   if (vcpu_.cpu.a20_enabled == enabled) return;
   vcpu_.cpu.a20_enabled = enabled;
   vcpu_.cpu.PagingChanged();
+  if (recorder_) recorder_->A20Changed(enabled);
 }
 
 void TranslatingEngine::Report(FILE* out, const char* title) {

@@ -5,14 +5,17 @@
 #include "monitor/engine.h"
 #include "monitor/exit_trace.h"
 #include "monitor/host_signals.h"
+#include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
 
 namespace ring3 {
 
 class TranslatingEngine final : public Engine {
  public:
-  /// `physical` and `ports` must outlive it. Throws UsageError.
-  TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model, const Options& options);
+  /// `physical` and `ports` must outlive it; so must `recorder`, which is told of all that happens, if there is one.
+  /// Throws UsageError.
+  TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model, const Options& options,
+                    lockstep::Recorder* recorder = nullptr);
   ~TranslatingEngine() override;
 
   void SetState(const CpuState& state) override;
@@ -31,6 +34,7 @@ class TranslatingEngine final : public Engine {
   void WriteStats(FILE* out, double seconds) override;
 
  private:
+  lockstep::Recorder* const recorder_;
   FILE* dump_;
   ShadowMmu mmu_;
   LinearMemory linear_;

@@ -11,6 +11,16 @@ namespace ring3 {
 namespace {
 constexpr uint32_t kLongestReach = 14;  // how far before a page an instruction that ends in it can begin
 constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
+
+uint32_t* Reserve(uint64_t slots, int protection) {
+  void* memory =
+      mmap(nullptr, slots * BranchTables::kSlotBytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
+  }
+  return static_cast<uint32_t*>(memory);
+}
+
 }  // namespace
 
 BranchTables::BranchTables() : wide_(kWideTables), narrow_(kNarrowTables) {}
@@ -21,6 +31,12 @@ BranchTables::~BranchTables() {
       if (table.slots) munmap(table.slots, table.filled_pages.size() * kPageSlotBytes);
     }
   }
+  if (nowhere_) munmap(nowhere_, kWideSlots * kSlotBytes);
+}
+
+const uint32_t* BranchTables::Nowhere() {
+  if (!nowhere_) nowhere_ = Reserve(kWideSlots, PROT_READ);
+  return nowhere_;
 }
 
 uint32_t* BranchTables::Select(WindowId window, BlockMode mode) {
@@ -59,12 +75,7 @@ BranchTables::Table& BranchTables::Reuse(BlockMode mode) {
 }
 
 void BranchTables::Allocate(Table& table, uint64_t slots) {
-  void* memory =
-      mmap(nullptr, slots * kSlotBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
-    throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
-  }
-  table.slots = static_cast<uint32_t*>(memory);
+  table.slots = Reserve(slots, PROT_READ | PROT_WRITE);
   table.filled_pages.resize(slots / kPageSize);
 }
 

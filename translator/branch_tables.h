@@ -29,6 +29,8 @@ class BranchTables {
   /// The table for code of this mode in this window; the least recently selected one is emptied and reused if need be.
   uint32_t* Select(WindowId window, BlockMode mode);
 
+  /// A table without entries, for code that is to leave at each branch.
+  const uint32_t* Nowhere();
   /// Fills a slot of the table selected last; an EIP that it has no slot for is left to Lookup.
   void Insert(uint32_t eip, uint32_t code_offset);
   /// Empties the slot of `eip` in the tables of `mode` that hold `code_offset` there.
@@ -58,6 +60,7 @@ class BranchTables {
   static void Empty(Table& table);
 
   std::vector<Table> wide_, narrow_;
+  uint32_t* nowhere_ = nullptr;
   std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;
   Table* current_ = nullptr;
   uint64_t selections_ = 0;

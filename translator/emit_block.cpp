@@ -1,7 +1,9 @@
-// What stands before a block's first instruction: the execution counter and the self-check.
+// What stands before a block's first instruction: the execution counter, the record and the self-check.
 #include <cstring>
 
+#include "translator/block_record.h"
 #include "translator/emitter.h"
+#include "translator/host_registers.h"
 #include "translator/vcpu.h"
 
 namespace ring3 {
@@ -14,6 +16,36 @@ void Emitter::EmitCounter(uint32_t eip, uint64_t* counter) {
   as_.mov(x86::r8, x86::qword_ptr(x86::r9));
   as_.lea(x86::r8, x86::ptr(x86::r8, 1));
   as_.mov(x86::qword_ptr(x86::r9), x86::r8);
+}
+
+uint32_t Emitter::EmitRecord(uint32_t eip, uint32_t host_offset) {
+  const auto field = [](size_t offset) { return x86::dword_ptr(x86::r9, static_cast<int32_t>(offset)); };
+  MarkBusy(eip);  // whoever stops here must find the record written: it tells that the block before has ended
+  as_.mov(x86::r9, x86::qword_ptr(x86::r12, vcpu_offset::kNextRecord));
+  // The first store is the one that faults where the room ends; the handler then moves r9.
+  as_.mov(field(offsetof(BlockRecord, tag)), BlockRecord::kTag);
+  as_.mov(field(offsetof(BlockRecord, eip)), eip);
+  as_.pushfq();
+  as_.pop(x86::qword_ptr(x86::r9, offsetof(BlockRecord, flags)));
+  for (unsigned gpr = 0; gpr < kGprCount; ++gpr) as_.mov(field(offsetof(BlockRecord, gpr) + 4 * gpr), host::Low32(gpr));
+  as_.mov(field(offsetof(BlockRecord, host_offset)), host_offset);
+  as_.mov(field(offsetof(BlockRecord, instructions)), 0);
+  const uint32_t instructions = Offset() - sizeof(uint32_t);
+  as_.lea(x86::r9, x86::ptr(x86::r9, sizeof(BlockRecord)));
+  as_.mov(x86::qword_ptr(x86::r12, vcpu_offset::kNextRecord), x86::r9);
+  Mark(eip);
+  return instructions;
+}
+
+void Emitter::FinishRecord(uint32_t record, uint32_t instructions) {
+  std::memcpy(Buffer() + record, &instructions, sizeof instructions);
+}
+
+void Emitter::EmitSabotage(Sabotage::Kind kind, uint32_t next_eip) {
+  constexpr int32_t kFarBelow = -0x400;
+  Mark(next_eip);
+  if (kind == Sabotage::Kind::kRegister) as_.lea(x86::eax, x86::ptr(x86::rax, 1));
+  if (kind == Sabotage::Kind::kMemory) as_.mov(x86::dword_ptr(x86::r15, kFarBelow), next_eip);
 }
 
 uint32_t Emitter::EmitSelfCheckStart(uint32_t eip) {

@@ -161,7 +161,7 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
 }
 
 bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {
-  if (!mode_.TscAllowed()) return false;
+  if (!mode_.TscAllowed() || !inline_time_stamp_) return false;
   // EDX:EAX is put together, offset and taken apart again without touching a flag.
   as_.mov(x86::r8, x86::qword_ptr(x86::r12, vcpu_offset::kTscOffset));
   as_.mov(x86::r9d, 32);

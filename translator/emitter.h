@@ -23,6 +23,14 @@ struct PendingExit {
   uint32_t link_field = 0;  // offset of the imm32 that names the link
 };
 
+/// A translation made wrong on purpose: behind the instruction at `eip` comes what it does not say.
+struct Sabotage {
+  enum class Kind : uint8_t { kNone, kRegister, kMemory };  // EAX grows by 1; 4 bytes far below the stack are written
+  Kind kind = Kind::kNone;
+  uint32_t eip = 0;
+  bool At(uint32_t instruction) const { return kind != Kind::kNone && eip == instruction; }
+};
+
 class Emitter {
  public:
   explicit Emitter(const Stubs& stubs);
@@ -32,6 +40,14 @@ class Emitter {
 
   /// Code that counts executions of the block into `*counter`.
   void EmitCounter(uint32_t eip, uint64_t* counter);
+  /// Code that writes a BlockRecord of the block that will lie at `host_offset` of the cache. What it returns says
+  /// where FinishRecord fills in how many instructions the block came to have.
+  uint32_t EmitRecord(uint32_t eip, uint32_t host_offset);
+  void FinishRecord(uint32_t record, uint32_t instructions);
+  /// Code that does what no guest asked for, behind the instruction that was emitted last.
+  void EmitSabotage(Sabotage::Kind kind, uint32_t next_eip);
+  /// Off: RDTSC leaves to the monitor.
+  void SetInlineTimeStamp(bool on) { inline_time_stamp_ = on; }
   /// Code that compares the block's source with what was translated and leaves when it changed. The start goes before
   /// the first instruction; the end, which says how many bytes there are, behind the last.
   uint32_t EmitSelfCheckStart(uint32_t eip);
@@ -141,6 +157,7 @@ class Emitter {
   uint32_t start_eip_ = 0;
   uint64_t host_base_ = 0;
   bool ended_ = false;
+  bool inline_time_stamp_ = true;
   bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;

@@ -24,6 +24,7 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions
       stubs_(cache_.Base()),
       pages_(memory, mmu, cache_, tables_),
       emitter_(stubs_) {
+  emitter_.SetInlineTimeStamp(options.inline_time_stamp);
   mmu_.SetListener(this);
 }
 
@@ -57,7 +58,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
     block = kNone;
   }
   if (block == kNone) block = Translate(key);
-  if (options_.link_blocks && !cache_.Get(block).provisional) {
+  if (!cache_.Get(block).provisional) {
     tables_.Insert(eip, cache_.Get(block).host_offset);
     ++stats_.branch_table_inserts;
   }
@@ -109,6 +110,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
   const uint8_t* source = memory_.Flat(key.physical);
   emitter_.Begin(key.mode, key.eip, reinterpret_cast<uint64_t>(cache_.At(block.host_offset)));
   if (options_.count_executions) emitter_.EmitCounter(key.eip, &counts.executions);
+  const uint32_t record = options_.record_blocks ? emitter_.EmitRecord(key.eip, block.host_offset) : 0;
   const uint32_t check = self_checking ? emitter_.EmitSelfCheckStart(key.eip) : 0;
   const Decoder& decoder = DecoderFor(key.mode);
   GuestInstruction insn;
@@ -133,6 +135,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       emitter_.EmitDemoted(insn);
     } else {
       emitter_.EmitInstruction(insn);
+      if (options_.sabotage.At(insn.eip) && !emitter_.Ended()) emitter_.EmitSabotage(options_.sabotage.kind, insn.NextEip());
     }
     at += insn.length;
     ++block.guest_instructions;
@@ -142,6 +145,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
   }
   block.guest_bytes = static_cast<uint16_t>(std::max(at, 1u));
   if (self_checking) emitter_.EmitSelfCheckEnd(check, {source, block.guest_bytes});
+  if (options_.record_blocks) emitter_.FinishRecord(record, block.guest_instructions);
   emitter_.Finish();
   for (size_t i = 0; i < counts.classes.size(); ++i) stats_.translated[i] += counts.classes[i];
 }

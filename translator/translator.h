@@ -28,6 +28,9 @@ struct TranslatorOptions {
   bool link_blocks = true;               // off: every exit returns to the monitor
   bool count_executions = false;         // blocks count how often they run (for --stats)
   FILE* dump = nullptr;                  // every block, guest and host code side by side
+  bool record_blocks = false;            // blocks write a BlockRecord when they are entered
+  bool inline_time_stamp = true;         // off: RDTSC is left to the monitor
+  Sabotage sabotage;                     // a wrong translation, to test whoever claims to find such
 };
 
 using ClassCounts = std::array<uint64_t, static_cast<unsigned>(InstructionClass::kCount)>;
@@ -61,6 +64,8 @@ class Translator : public MappingListener {
   void LinkExit(LinkId link, BlockId target);
   /// Branch table for code of this mode in the current window.
   uint32_t* SelectTable(BlockMode mode);
+  /// What code looks its targets up in while `table` is selected: the same, or without linking one without entries.
+  const uint32_t* TableOfCode(const uint32_t* table) { return options_.link_blocks ? table : tables_.Nowhere(); }
 
   const Stubs& GetStubs() const { return stubs_; }
   CodeCache& Cache() { return cache_; }
@@ -90,6 +95,7 @@ class Translator : public MappingListener {
   TranslatorStats Stats() const;
   /// Guest and host code of a block, side by side.
   void Dump(FILE* out, BlockId block) const;
+  bool LinksBlocks() const { return options_.link_blocks; }
   void CheckInvariants() const { cache_.CheckInvariants(); }
 
  private:

@@ -67,6 +67,7 @@ struct RunContext {
   alignas(16) std::array<uint8_t, 128> xmm{};
   GuestFault fault{};           // out: kGuestFault
   GuestPhysical exit_physical;  // out: kCodeWrite
+  uint64_t next_record = 0;     // in, out: where the next BlockRecord goes, in runs that record
 };
 
 struct Vcpu {
@@ -94,6 +95,7 @@ inline constexpr int kInterruptsWaiting = Run(offsetof(RunContext, interrupts_wa
 inline constexpr int kFpuInImage = Run(offsetof(RunContext, fpu_in_image));
 inline constexpr int kMxcsr = Run(offsetof(RunContext, mxcsr));
 inline constexpr int kXmm = Run(offsetof(RunContext, xmm));
+inline constexpr int kNextRecord = Run(offsetof(RunContext, next_record));
 inline constexpr int kEip = State(offsetof(CpuState, eip));
 inline constexpr int kEflags = State(offsetof(CpuState, eflags));
 inline constexpr int kTscOffset = State(offsetof(CpuState, tsc_offset));

@@ -1,8 +1,16 @@
 #include "monitor/cpu/cpu.h"
 
+#include <algorithm>
+
 #include <array>
 
 namespace ring3 {
+
+void Cpu::ForgetX87Pointers() {
+  // FXSAVE image, SDM 1 table 10-2: FOP, then FIP, FCS, FDP and FDS.
+  constexpr unsigned kFop = 6, kBehindFds = 24;
+  std::fill(&state.fxsave[kFop], &state.fxsave[kBehindFds], uint8_t{0});
+}
 
 void Cpu::PagingChanged() {
   const PagingState paging = Paging();

@@ -19,6 +19,13 @@ class FpuKeeper {
   virtual void StoreFpu() = 0;
 };
 
+/// Stands between the processor and the host's time-stamp counter, in runs that are recorded or replayed.
+class HostCounter {
+ public:
+  virtual ~HostCounter() = default;
+  virtual uint64_t ReadCounter() = 0;
+};
+
 struct Cpu {
   CpuState state;
   const CpuModel& model;
@@ -29,6 +36,9 @@ struct Cpu {
   FpuKeeper* fpu_keeper = nullptr;  // none: cpu.state.fxsave is always current
   Breakpoints breakpoints{};
   BreakpointListener* breakpoint_listener = nullptr;
+  /// Off: nobody keeps opcode and pointers of the last x87 instruction (lockstep: hosts may lose them at any time).
+  bool x87_pointers = true;
+  HostCounter* host_counter = nullptr;  // none: the host's own
 
   PagingState Paging() const { return PagingState::From(state, a20_enabled, model.Has(cpuid_edx::kPse36)); }
   bool User() const { return state.cpl == 3; }
@@ -38,7 +48,10 @@ struct Cpu {
   /// To be called before state.fxsave is used.
   void StoreFpu() {
     if (fpu_keeper) fpu_keeper->StoreFpu();
+    if (!x87_pointers) ForgetX87Pointers();
   }
+  /// Opcode and pointers of the last x87 instruction read as zero from here on.
+  void ForgetX87Pointers();
   /// After CR0, CR4, EFER or A20 changed, or a task switch: both memories adopt the new paging state.
   void PagingChanged();
   /// After DR0-DR3, DR7 or CR4.DE changed: breakpoints are armed and disarmed.

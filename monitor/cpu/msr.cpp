@@ -85,7 +85,8 @@ void WriteEfer(Cpu& cpu, uint64_t value) {
   if (changed) cpu.PagingChanged();
 }
 
-uint64_t TimeStamp(const CpuState& state) { return __rdtsc() + state.tsc_offset; }
+uint64_t HostTimeStamp(const Cpu& cpu) { return cpu.host_counter ? cpu.host_counter->ReadCounter() : __rdtsc(); }
+uint64_t TimeStamp(const Cpu& cpu) { return HostTimeStamp(cpu) + cpu.state.tsc_offset; }
 
 }  // namespace
 
@@ -95,7 +96,7 @@ uint64_t ReadMsr(const Cpu& cpu, uint32_t index) {
   if (IsMtrr(index)) return ReadMtrr(state, index);
   switch (index) {
     case kTimeStampCounter:
-      return TimeStamp(state);
+      return TimeStamp(cpu);
     case kApicBase:
       return state.apic_base;
     case kBiosSignId:
@@ -127,7 +128,7 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
   if (IsMtrr(index)) return WriteMtrr(state, index, value);
   switch (index) {
     case kTimeStampCounter:
-      state.tsc_offset = value - __rdtsc();
+      state.tsc_offset = value - HostTimeStamp(cpu);
       return;
     case kApicBase:
       CheckWritable(value, state.apic_base, kApicBaseWritable);
@@ -173,7 +174,7 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
 uint64_t ReadTimeStampCounter(const Cpu& cpu) {
   if (!cpu.model.Has(cpuid_edx::kTsc)) ThrowFault(Vector::kInvalidOpcode);
   if (cpu.state.cr4 & cr4::kTsd) RequireRing0(cpu);
-  return TimeStamp(cpu.state);
+  return TimeStamp(cpu);
 }
 
 }  // namespace ring3

@@ -181,11 +181,14 @@ void Replica::RunToInstruction(const BlockRecord& there) {
 bool Replica::RepeatPart(const BlockRecord& there) {
   CpuState& state = vcpu_.cpu.state;
   const uint32_t eip = state.eip, iterations = state.gpr[kEcx] - there.gpr[kEcx];
-  if (iterations == 0 || state.gpr[kEcx] < iterations || !IsRepeated(vcpu_)) return false;
-  state.gpr[kEcx] = iterations;
-  while (state.eip == eip && state.gpr[kEcx] != 0) Step();
-  state.eip = eip;
-  state.gpr[kEcx] = there.gpr[kEcx];
+  if (state.gpr[kEcx] < iterations || !IsRepeated(vcpu_)) return false;
+  if (iterations != 0) {
+    state.gpr[kEcx] = iterations;
+    while (state.eip == eip && state.gpr[kEcx] != 0) Step();
+    state.eip = eip;
+    state.gpr[kEcx] = there.gpr[kEcx];
+  }
+  state.eflags |= static_cast<uint32_t>(there.flags) & eflags::kRf;  // SDM 3B 17.3.1.1
   return At(there, true);
 }
 

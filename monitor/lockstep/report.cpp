@@ -58,9 +58,9 @@ void PrintPath(FILE* out, const Difference& d) {
       continue;
     }
     unsigned length = 1;
-    const bool long_mode = false;
+    const CodeSize size = d.vcpu.cpu.state.Code32() ? CodeSize::k32 : CodeSize::k16;
     fmt::print(out, "  {:08x}  {} (interpreted)\n", step.eip,
-               Disassemble(CodeAt(d.vcpu, step.eip), step.eip, long_mode, length));
+               Disassemble(CodeAt(d.vcpu, step.eip), step.eip, size, length));
   }
 }
 

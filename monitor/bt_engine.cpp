@@ -109,6 +109,7 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   run.window_base = mmu_.Base(mmu_.Current(mode.User())).value;
   run.host_flags = state.eflags & eflags::kHostHeld;
   run.interrupt_flag = state.eflags & eflags::kIf;
+  run.avx = state.xcr0 & xstate::kAvx;
   state.eflags &= kHeldInState;
   PrepareSegmentChecks();
   PrepareSegmentAccesses(mode);
@@ -213,7 +214,11 @@ void BtEngine::StoreFpu() {
   std::memcpy(&fds, &image[kFxFdp + 4], sizeof fds);
   image = host;
   std::memcpy(&image[kFxMxcsr], &vcpu_.run.mxcsr, sizeof vcpu_.run.mxcsr);
-  std::memcpy(&image[kFxXmm], vcpu_.run.xmm.data(), vcpu_.run.xmm.size());
+  const uint8_t* vector = vcpu_.run.ymm.data();
+  for (unsigned i = 0; i < kVectorCount; ++i, vector += kYmmBytes) {
+    std::memcpy(&image[kFxXmm + kXmmBytes * i], vector, kXmmBytes);
+    if (vcpu_.run.avx) std::memcpy(&vcpu_.cpu.state.ymm_high[kXmmBytes * i], vector + kXmmBytes, kXmmBytes);
+  }
   // The host recorded where it executed the last x87 instruction; the guest must see its own EIP and operand. Window
   // bases are 4 GiB-aligned, so the operand's low half is the guest's address already.
   uint64_t host_pc = 0;

@@ -27,7 +27,7 @@ TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, c
       mmu_(physical),
       linear_(physical),
       vcpu_{.run = {}, .cpu = {.state = {}, .model = model, .memory = linear_, .mmu = mmu_, .ports = ports}},
-      translator_(physical, mmu_, MakeTranslatorOptions(options, dump_)),
+      translator_(physical, mmu_, model, MakeTranslatorOptions(options, dump_)),
       trace_(options.trace_exits_file),
       loop_(vcpu_, mmu_, translator_, trace_),
       signals_(vcpu_, mmu_, translator_, ReportCrash) {

@@ -40,6 +40,7 @@ BlockMode BlockMode::Of(const CpuState& state) {
   if (state.Stack32()) bits |= kStack32;
   if ((state.cr0 & (cr0::kEm | cr0::kTs)) || state.ignore_x87_error) bits |= kX87Traps | kSseTraps;
   if (!(state.cr4 & cr4::kOsfxsr)) bits |= kSseTraps;
+  if (state.AvxEnabled() && !(state.cr0 & cr0::kTs)) bits |= kAvxRuns;
   if (state.cpl == 0 || !(state.cr4 & cr4::kTsd)) bits |= kTscAllowed;
   for (unsigned i = 0; i < kSegCount; ++i) {
     bits |= static_cast<uint32_t>(ShapeOf(state.seg[i], paragraphs)) << (kShapeShift + kShapeBits * i);

@@ -44,6 +44,8 @@ class BlockMode {
   /// IGNNE# is asserted, which it ends.
   bool X87Traps() const { return bits_ & kX87Traps; }
   bool SseTraps() const { return bits_ & kSseTraps; }
+  /// CR0.TS set, CR4.OSXSAVE clear, or XCR0 without SSE and AVX state.
+  bool AvxTraps() const { return !(bits_ & kAvxRuns); }
   /// RDTSC is allowed: CPL 0 or CR4.TSD clear (SDM 2B, RDTSC).
   bool TscAllowed() const { return bits_ & kTscAllowed; }
   SegmentShape Shape(Seg s) const {
@@ -56,7 +58,7 @@ class BlockMode {
 
  private:
   static constexpr uint32_t kUntranslatable = 1, kRing0 = 2, kUser = 4, kStack32 = 8, kX87Traps = 16, kSseTraps = 32,
-                            kTscAllowed = 64, kCode16 = 128, kParagraphs = 256;
+                            kTscAllowed = 64, kCode16 = 128, kParagraphs = 256, kAvxRuns = 512;
   static constexpr unsigned kShapeShift = 12, kShapeBits = 3, kShapeMask = 7;
 
   uint32_t bits_ = kUntranslatable;

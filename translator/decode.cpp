@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "monitor/cpu/guest_decoder.h"
+#include "monitor/cpu/instruction_features.h"
 
 namespace ring3 {
 
@@ -26,7 +27,8 @@ uint32_t GuestInstruction::BranchTarget() const {
   return info.operand_width == 16 ? target & 0xFFFF : target;
 }
 
-Decoder::Decoder(bool code32) : decoder_(MakeGuestDecoder(code32)) {}
+Decoder::Decoder(const CpuModel& model, bool code32)
+    : model_(model), decoder_(MakeGuestDecoder(DecoderKind::Of(model, code32))) {}
 
 DecodeStatus Decoder::Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const {
   ZyanStatus status = ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.info, out.operands);
@@ -34,7 +36,7 @@ DecodeStatus Decoder::Decode(std::span<const uint8_t> bytes, uint32_t eip, Guest
   if (!ZYAN_SUCCESS(status)) return DecodeStatus::kInvalid;
   out.eip = eip;
   out.length = out.info.length;
-  out.row = FindRow(out.info);
+  out.row = Available(model_, NeedOf(out.info)) ? FindRow(out.info) : InstructionRow{};
   std::memcpy(out.bytes, bytes.data(), out.length);
   return DecodeStatus::kOk;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "monitor/cpu/cpu_model.h"
 #include "translator/instruction_table.h"
 
 namespace ring3 {
@@ -35,13 +36,15 @@ enum class DecodeStatus : uint8_t {
   kTruncated,  // more bytes are needed than there are: the instruction crosses into the next page
 };
 
-/// Decodes code of one default size.
+/// Decodes code of one default size as one CPU model does. An instruction that the model lacks is left to the monitor,
+/// which faults.
 class Decoder {
  public:
-  explicit Decoder(bool code32);
+  Decoder(const CpuModel& model, bool code32);
   DecodeStatus Decode(std::span<const uint8_t> bytes, uint32_t eip, GuestInstruction& out) const;
 
  private:
+  const CpuModel& model_;
   ZydisDecoder decoder_;
 };
 

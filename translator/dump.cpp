@@ -27,10 +27,9 @@ std::vector<uint8_t> SourceOf(const Block& block, const PhysicalMemory& memory) 
   return bytes;
 }
 
-std::vector<Line> GuestLines(const Block& block, std::span<const uint8_t> source) {
+std::vector<Line> GuestLines(const Decoder& decoder, const Block& block, std::span<const uint8_t> source) {
   std::vector<Line> lines;
   const bool code16 = block.key.mode.Code16();
-  const Decoder decoder(!code16);
   GuestInstruction insn;
   for (uint32_t at = 0; at < block.guest_bytes;) {
     unsigned length = 1;
@@ -67,13 +66,14 @@ std::string Disassemble(std::span<const uint8_t> bytes, uint64_t address, CodeSi
   return text;
 }
 
-void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory) {
+void DumpBlock(FILE* out, const Decoder& decoder, const CodeCache& cache, const Block& block,
+               const PhysicalMemory& memory) {
   const uint32_t code_base = block.key.mode.Code().base;
   fmt::print(out, "block eip {:08x}{} physical {:08x} mode {:08x}: {} guest bytes, {} host bytes at {:p}\n",
              block.key.eip, code_base ? fmt::format(" cs base {:08x}", code_base) : "", block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
   const std::vector<uint8_t> source = SourceOf(block, memory);
-  const std::vector<Line> guest = GuestLines(block, source);
+  const std::vector<Line> guest = GuestLines(decoder, block, source);
   size_t next = 0;
   const uint8_t* host = cache.At(block.host_offset);
   for (uint32_t at = 0; at < block.host_bytes;) {

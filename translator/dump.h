@@ -7,11 +7,13 @@
 
 #include "shadowmmu/physical_memory.h"
 #include "translator/code_cache.h"
+#include "translator/decode.h"
 
 namespace ring3 {
 
 /// One line per guest instruction, its host instructions beside and below it.
-void DumpBlock(FILE* out, const CodeCache& cache, const Block& block, const PhysicalMemory& memory);
+void DumpBlock(FILE* out, const Decoder& decoder, const CodeCache& cache, const Block& block,
+               const PhysicalMemory& memory);
 
 enum class CodeSize : uint8_t { k16, k32, kHost };
 

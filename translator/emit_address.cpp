@@ -14,6 +14,10 @@ constexpr uint8_t kOffset = 9, kBase = 10;  // r9, r10
 
 Seg SegmentOf(const ZydisDecodedOperand& memory) { return static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)); }
 
+bool IsGather(const ZydisDecodedOperand& memory) { return memory.mem.type == ZYDIS_MEMOP_TYPE_VSIB; }
+
+bool Unlimited(SegmentShape shape) { return shape == SegmentShape::kFlat || shape == SegmentShape::kBased; }
+
 /// BT and its kin with a bit offset in a register reach beyond their operand.
 bool ReachesBeyond(const GuestInstruction& insn) {
   switch (insn.info.mnemonic) {
@@ -43,6 +47,7 @@ bool Emitter::Accessible(Seg segment, bool write) const {
 bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperand& memory) const {
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return true;
   const Seg segment = SegmentOf(memory);
+  if (IsGather(memory)) return !insn.Is16BitAddress() && Unlimited(mode_.Shape(segment));
   const bool flat = mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress();
   return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && (flat || !ReachesBeyond(insn));
 }
@@ -53,11 +58,23 @@ HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecode
   address.displacement += extra_displacement;
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
   const Seg segment = SegmentOf(memory);
+  if (IsGather(memory)) return EmitGatherAddress(segment, address, memory);
   if (mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress()) {
     return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
   }
   EmitOffset(address, insn.Is16BitAddress());
   return EmitSegmented(segment, memory.size / 8);
+}
+
+/// Each element has an address of its own; all are cut to 32 bits.
+HostOperand Emitter::EmitGatherAddress(Seg segment, const GuestAddress& address, const ZydisDecodedOperand& memory) {
+  if (mode_.Shape(segment) == SegmentShape::kFlat) {
+    const uint8_t base = address.base == kNoRegister ? kNoRegister : host::NumberOf(address.base);
+    return EncodeVectorIndex(base, memory, address.displacement);
+  }
+  EmitOffset(WithoutIndex(address), false);
+  EmitSegmented(segment, 0);
+  return EncodeVectorIndex(kOffset, memory, 0);
 }
 
 void Emitter::EmitOffset(const GuestAddress& address, bool address16) {

@@ -23,6 +23,7 @@ struct Parts {
   bool opcode_rex_b = false;  // REX.B for a register in the opcode
   uint8_t immediate[8];
   uint8_t immediate_bytes = 0;
+  std::optional<VexPrefix> vex;
 };
 
 /// Whether 66h means the operand size rather than a part of the opcode.
@@ -34,7 +35,7 @@ bool HasOperandSize(const GuestInstruction& insn) {
 void TakePrefixes(const GuestInstruction& insn, bool code16, Parts& parts) {
   const auto& raw = insn.info.raw;
   constexpr uint8_t kOperandSize = 0x66;
-  const bool resized = code16 && HasOperandSize(insn);
+  const bool resized = code16 && HasOperandSize(insn) && !IsVex(insn.info);
   if (resized && insn.info.operand_width == 16) parts.prefixes[parts.prefix_count++] = kOperandSize;
   for (unsigned i = 0; i < raw.prefix_count; ++i) {
     uint8_t value = raw.prefixes[i].value;
@@ -51,7 +52,7 @@ void TakePrefixes(const GuestInstruction& insn, bool code16, Parts& parts) {
 
 void TakeOpcode(const GuestInstruction& insn, Parts& parts) {
   const auto& raw = insn.info.raw;
-  uint8_t first = raw.prefix_count;
+  uint8_t first = IsVex(insn.info) ? raw.vex.offset + raw.vex.size : raw.prefix_count;
   uint8_t end = insn.length;
   if (raw.imm[0].size) end = raw.imm[0].offset;
   if (raw.disp.size && raw.disp.offset < end) end = raw.disp.offset;
@@ -65,6 +66,12 @@ void TakeOpcode(const GuestInstruction& insn, Parts& parts) {
   parts.has_modrm = insn.info.attributes & ZYDIS_ATTRIB_HAS_MODRM;
   parts.reg = raw.modrm.reg;
   parts.rm_register = raw.modrm.rm;
+}
+
+void TakeVex(const GuestInstruction& insn, Parts& parts) {
+  if (!IsVex(insn.info)) return;
+  parts.vex = VexOf(insn.info, insn.operands);
+  if (HasRegisterImmediate(insn.info, insn.operands)) parts.immediate[0] &= kRegisterImmediateMask;
 }
 
 /// Moves ESP operands to r15 and notes the high byte registers.
@@ -86,6 +93,9 @@ void MapRegisters(const GuestInstruction& insn, Parts& parts) {
       case ZYDIS_OPERAND_ENCODING_MODRM_RM:
         parts.rm_register = host::kStack;
         break;
+      case ZYDIS_OPERAND_ENCODING_NDSNDD:
+        parts.vex->vvvv = host::kStack;
+        break;
       case ZYDIS_OPERAND_ENCODING_OPCODE:
         parts.opcode[parts.opcode_bytes - 1] |= 7;
         parts.opcode_rex_b = true;
@@ -99,7 +109,7 @@ void MapRegisters(const GuestInstruction& insn, Parts& parts) {
 /// Opcodes that 64-bit mode gave away.
 void Reencode(const GuestInstruction& insn, Parts& parts) {
   uint8_t op = parts.opcode[0];
-  bool one_byte = parts.opcode_bytes == 1;
+  bool one_byte = parts.opcode_bytes == 1 && !parts.vex;
   if (one_byte && op >= 0x40 && op <= 0x4F) {  // INC/DEC r
     uint8_t reg = insn.bytes[insn.length - 1] & 7;
     parts.opcode[0] = 0xFF;
@@ -198,11 +208,13 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   if (EmitStackPointerMove(insn)) return true;
   const ZydisDecodedOperand* memory = insn.MemoryOperand();
   if (memory && !Addressable(insn, *memory)) return false;
+  if (IsVex(insn.info) && mode_.Paragraphs()) return false;  // VEX exists in protected mode alone
   if (memory && memory->mem.type == ZYDIS_MEMOP_TYPE_AGEN && insn.Is16BitAddress()) return EmitLoadAddress16(insn);
 
   Parts parts;
   TakePrefixes(insn, mode_.Code16(), parts);
   TakeOpcode(insn, parts);
+  TakeVex(insn, parts);
   MapRegisters(insn, parts);
   Reencode(insn, parts);
 
@@ -211,13 +223,14 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
                         .immediate = {parts.immediate, parts.immediate_bytes},
                         .has_modrm = parts.has_modrm,
                         .reg = parts.reg,
-                        .opcode_rex_b = parts.opcode_rex_b};
+                        .opcode_rex_b = parts.opcode_rex_b,
+                        .vex = parts.vex};
   if (memory) {
     encoding.operand = EmitAddress(insn, *memory, 0, parts.needs_no_rex);
   } else if (parts.has_modrm) {
     encoding.operand = {.rex_b = parts.rm_register >= 8, .mod = 3, .rm = static_cast<uint8_t>(parts.rm_register & 7)};
   }
-  if (encoding.Rex() && parts.needs_no_rex) {
+  if (!parts.vex && encoding.Rex() && parts.needs_no_rex) {
     EmitWithoutRex(insn, encoding);
   } else {
     EmitEncoding(encoding);

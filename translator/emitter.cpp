@@ -36,9 +36,21 @@ void Emitter::EmitInstruction(const GuestInstruction& insn) {
   EmitInterpret(insn.eip);
 }
 
+bool Emitter::UnitTraps(Unit unit) const {
+  switch (unit) {
+    case Unit::kNone:
+      return false;
+    case Unit::kSse:
+      return mode_.SseTraps();
+    case Unit::kAvx:
+      return mode_.AvxTraps();
+    default:
+      return mode_.X87Traps();
+  }
+}
+
 bool Emitter::TryEmit(const GuestInstruction& insn) {
-  if ((insn.row.unit == Unit::kSse && mode_.SseTraps()) || (insn.row.unit != Unit::kNone && mode_.X87Traps()))
-    return false;
+  if (UnitTraps(insn.row.unit)) return false;
   switch (insn.row.cls) {
     case InstructionClass::kIdentical:
       return EmitIdentical(insn);
@@ -189,7 +201,15 @@ void Emitter::EmitEncoding(const HostEncoding& e) {
   append(e.prefixes);
   if (e.operand.gs) bytes[n++] = 0x65;
   if (e.operand.address32) bytes[n++] = 0x67;
-  if (const uint8_t rex = e.Rex()) bytes[n++] = 0x40 | rex;
+  if (e.vex) {
+    VexPrefix vex = *e.vex;
+    vex.r = e.reg >= 8;
+    vex.x = e.operand.rex_x;
+    vex.b = e.operand.rex_b;
+    n += vex.Encode(bytes + n);
+  } else if (const uint8_t rex = e.Rex()) {
+    bytes[n++] = 0x40 | rex;
+  }
   append(e.opcode);
   if (e.has_modrm) {
     bytes[n++] = static_cast<uint8_t>(e.operand.mod << 6 | (e.reg & 7) << 3 | e.operand.rm);

@@ -98,6 +98,7 @@ class Emitter {
   HostOperand EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
                           int32_t extra_displacement = 0, bool avoid_rex = false);
   void EmitOffset(const GuestAddress& address, bool address16);  // r9d := offset in the segment
+  HostOperand EmitGatherAddress(Seg segment, const GuestAddress& address, const ZydisDecodedOperand& memory);
   HostOperand EmitSegmented(Seg segment, unsigned bytes);        // for `bytes` at offset r9d
   bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
   HostOperand EmitStackSlot(int32_t delta, unsigned bytes);  // `delta` bytes from the stack pointer
@@ -118,6 +119,8 @@ class Emitter {
   void EmitStoreImmediate(const HostOperand& operand, unsigned bytes, uint32_t value);
   void EmitSetRegister(unsigned guest_gpr, unsigned bytes, const asmjit::x86::Gp& from);  // rebiased
 
+  /// Instructions of this unit fault, or are the monitor's for another reason.
+  bool UnitTraps(Unit unit) const;
   bool TryEmit(const GuestInstruction& insn);
   bool EmitIdentical(const GuestInstruction& insn);  // emit_identical.cpp
   bool EmitLoadAddress16(const GuestInstruction& insn);

@@ -35,6 +35,6 @@ constexpr ClassName NameOf(InstructionClass c) {
 }
 
 /// State that must hold for the FPU and SIMD units before an instruction may run; a block is compiled under the answer.
-enum class Unit : uint8_t { kNone, kX87, kMmx, kSse };
+enum class Unit : uint8_t { kNone, kX87, kMmx, kSse, kAvx };
 
 }  // namespace ring3

@@ -62,6 +62,11 @@ GuestAddress AddressOf(const ZydisDecodedOperand& memory) {
   return out;
 }
 
+GuestAddress WithoutIndex(GuestAddress address) {
+  address.index = kNoRegister;
+  return address;
+}
+
 HostOperand EncodeFlat(const GuestAddress& a) {
   bool has_base = a.base != kNoRegister, has_index = a.index != kNoRegister;
   if (!has_base && !has_index) {
@@ -81,6 +86,11 @@ HostOperand EncodeFlat(const GuestAddress& a) {
 
 HostOperand EncodeFlatThroughSegment(const GuestAddress& a) {
   return ThroughSegment(EncodeOperand(Host(a.base), Host(a.index), a.scale, a.displacement));
+}
+
+HostOperand EncodeVectorIndex(uint8_t base, const ZydisDecodedOperand& memory, int32_t displacement) {
+  const auto index = static_cast<uint8_t>(ZydisRegisterGetId(memory.mem.index));
+  return ThroughSegment(EncodeOperand(base, index, memory.mem.scale, displacement));
 }
 
 HostOperand EncodeSum(const GuestAddress& a) {

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "monitor/cpu/vex.h"
 #include "translator/decode.h"
 
 namespace ring3 {
@@ -26,10 +28,11 @@ struct HostOperand {
 struct HostEncoding {
   std::span<const uint8_t> prefixes, opcode, immediate;
   bool has_modrm = true;
-  bool wide = false;          // REX.W
-  uint8_t reg = 0;            // host register number in ModRM.reg, or opcode extension
-  HostOperand operand;        // ModRM.rm
-  bool opcode_rex_b = false;  // a register in the opcode is r8-r15
+  bool wide = false;             // REX.W
+  uint8_t reg = 0;               // host register number in ModRM.reg, or opcode extension
+  HostOperand operand;           // ModRM.rm
+  bool opcode_rex_b = false;     // a register in the opcode is r8-r15
+  std::optional<VexPrefix> vex;  // instead of mandatory prefixes, escape bytes and REX
 
   uint8_t Rex() const {
     return static_cast<uint8_t>((wide ? 8 : 0) | (reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b || opcode_rex_b ? 1 : 0));
@@ -50,10 +53,15 @@ struct GuestAddress {
 };
 GuestAddress AddressOf(const ZydisDecodedOperand& memory);
 
+/// base + displacement alone; the index of a gather is a vector.
+GuestAddress WithoutIndex(GuestAddress address);
+
 /// The operand for a flat segment.
 HostOperand EncodeFlat(const GuestAddress& address);
 /// The same by gs + 67h alone: slower, but free of REX bits unless the base is ESP.
 HostOperand EncodeFlatThroughSegment(const GuestAddress& address);
+/// A gather's operand: a base (host register number) and a vector index, each sum cut to 32 bits.
+HostOperand EncodeVectorIndex(uint8_t base, const ZydisDecodedOperand& memory, int32_t displacement);
 /// For LEA and address computation: the same sum over host registers, right in its low 32 bits.
 HostOperand EncodeSum(const GuestAddress& address);
 

@@ -52,16 +52,11 @@ struct Generator : Xbyak::CodeGenerator {
     sub(rsp, 8);  // translated code calls with an aligned stack
     mov(r12, rdi);
     mov(ptr[r12 + off::kHostRsp], rsp);
-    Xbyak::Label from_image, fpu_loaded;
-    cmp(dword[r12 + off::kFpuInImage], 0);
-    jne(from_image);
-    for (int i = 0; i < kXmmCount; ++i) movaps(Xbyak::Xmm(i), ptr[r12 + off::kXmm + 16 * i]);
+    cmp(qword[r12 + off::kFpuInImage], 0);  // and kAvx
+    jne(load_other_, T_NEAR);
+    for (int i = 0; i < kXmmCount; ++i) movaps(Xbyak::Xmm(i), ptr[r12 + SavedVector(i)]);
     ldmxcsr(ptr[r12 + off::kMxcsr]);
-    jmp(fpu_loaded);
-    L(from_image);
-    RestoreImage();
-    mov(dword[r12 + off::kFpuInImage], 0);
-    L(fpu_loaded);
+    L(fpu_loaded_);
     L(enter_check);
     cmp(dword[r12 + off::kKick], 0);
     jne(leave_unentered, T_NEAR);
@@ -87,7 +82,10 @@ struct Generator : Xbyak::CodeGenerator {
     mov(ptr[r12 + off::kHostFlags], r8d);
     cld();
     L(leave_recorded);
-    for (int i = 0; i < kXmmCount; ++i) movaps(ptr[r12 + off::kXmm + 16 * i], Xbyak::Xmm(i));
+    cmp(dword[r12 + off::kAvx], 0);
+    jne(save_avx_, T_NEAR);
+    for (int i = 0; i < kXmmCount; ++i) movaps(ptr[r12 + SavedVector(i)], Xbyak::Xmm(i));
+    L(vectors_saved_);
     stmxcsr(ptr[r12 + off::kMxcsr]);
     ldmxcsr(ptr[rip + host_mxcsr_]);
     EmitReturn();
@@ -96,10 +94,41 @@ struct Generator : Xbyak::CodeGenerator {
     mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterrupted));
     jmp(leave_recorded);
 
+    EmitOtherStates();
+
     align(4);
     L(host_mxcsr_);
     dd(0x1F80);
   }
+
+  /// The less frequent places that the FPU state comes from and goes to. Only a guest with XCR0.AVX set pays for the
+  /// upper halves, whose own code may leave them in use; the monitor's runs better without.
+  void EmitOtherStates() {
+    Xbyak::Label avx_registers;
+    L(load_other_);
+    cmp(dword[r12 + off::kFpuInImage], 0);
+    je(avx_registers, T_NEAR);
+    RestoreImage();
+    mov(dword[r12 + off::kFpuInImage], 0);
+    cmp(dword[r12 + off::kAvx], 0);
+    je(fpu_loaded_, T_NEAR);
+    for (int i = 0; i < kXmmCount; ++i) {
+      const Xbyak::Ymm ymm(i);
+      vinsertf128(ymm, ymm, ptr[r12 + off::kYmmHigh + static_cast<int>(kXmmBytes) * i], 1);
+    }
+    jmp(fpu_loaded_, T_NEAR);
+    L(avx_registers);
+    for (int i = 0; i < kXmmCount; ++i) vmovaps(Xbyak::Ymm(i), ptr[r12 + SavedVector(i)]);
+    ldmxcsr(ptr[r12 + off::kMxcsr]);
+    jmp(fpu_loaded_, T_NEAR);
+
+    L(save_avx_);
+    for (int i = 0; i < kXmmCount; ++i) vmovaps(ptr[r12 + SavedVector(i)], Xbyak::Ymm(i));
+    vzeroupper();
+    jmp(vectors_saved_, T_NEAR);
+  }
+
+  static int SavedVector(int i) { return off::kYmm + static_cast<int>(kYmmBytes) * i; }
 
   void EmitReturn() {
     mov(rsp, ptr[r12 + off::kHostRsp]);  // an exit may have left a word behind
@@ -125,7 +154,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label save_, host_mxcsr_;
+  Xbyak::Label save_, load_other_, fpu_loaded_, save_avx_, vectors_saved_, host_mxcsr_;
 };
 
 }  // namespace

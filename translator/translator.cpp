@@ -16,13 +16,15 @@ uint32_t RoomOf(const BlockKey& key) {
 
 }  // namespace
 
-Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options)
+Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& model, TranslatorOptions options)
     : memory_(memory),
       mmu_(mmu),
       options_(options),
       cache_(options.cache_bytes, Stubs::kBytes),
       stubs_(cache_.Base()),
       pages_(memory, mmu, cache_, tables_),
+      decoder16_(model, false),
+      decoder32_(model, true),
       emitter_(stubs_) {
   emitter_.SetInlineTimeStamp(options.inline_time_stamp);
   mmu_.SetListener(this);
@@ -268,6 +270,6 @@ TranslatorStats Translator::Stats() const {
   return stats;
 }
 
-void Translator::Dump(FILE* out, BlockId id) const { DumpBlock(out, cache_, cache_.Get(id), memory_); }
+void Translator::Dump(FILE* out, BlockId id) const { DumpBlock(out, DecoderFor(cache_.Get(id).key.mode), cache_, cache_.Get(id), memory_); }
 
 }  // namespace ring3

@@ -52,7 +52,7 @@ struct CodeLookup {
 
 class Translator : public MappingListener {
  public:
-  Translator(PhysicalMemory& memory, ShadowMmu& mmu, TranslatorOptions options);
+  Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& model, TranslatorOptions options);
   ~Translator() override;
 
   /// Finds or makes the translation of the code at `eip` in `mode` (which is translatable) and puts it into the current
@@ -121,7 +121,7 @@ class Translator : public MappingListener {
   BranchTables tables_;
   CodePages pages_;
   SitePolicy sites_;
-  Decoder decoder16_{false}, decoder32_{true};
+  Decoder decoder16_, decoder32_;
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them

@@ -62,9 +62,12 @@ struct RunContext {
   SegmentAccess branch_check;  // for near branches: `inside` is readable, whatever the target
   std::array<std::array<int32_t, 2>, 3> string_steps = kStringSteps;  // in
   // The guest's x87 and MMX state stays in the host's registers while the monitor runs, which uses SSE only.
-  uint32_t fpu_in_image = 1;  // in, out: all of the FPU and SSE state is in cpu.state.fxsave; else it is in the host's
-  uint32_t mxcsr = 0;         // in, out: x87 registers, and MXCSR and XMM here
-  alignas(16) std::array<uint8_t, 128> xmm{};
+  // in, out: all of the FPU, SSE and AVX state is in cpu.state; else it is in the host's x87 registers, and MXCSR, XMM
+  // and YMM here.
+  alignas(8) uint32_t fpu_in_image = 1;
+  uint32_t avx = 0;    // in: XCR0.AVX, so the upper halves are kept, too; changes only while the state is in cpu.state
+  uint32_t mxcsr = 0;  // in, out
+  alignas(32) std::array<uint8_t, kVectorCount * kYmmBytes> ymm{};
   GuestFault fault{};           // out: kGuestFault
   GuestPhysical exit_physical;  // out: kCodeWrite
   uint64_t next_record = 0;     // in, out: where the next BlockRecord goes, in runs that record
@@ -94,12 +97,14 @@ inline constexpr int kKick = Run(offsetof(RunContext, kick));
 inline constexpr int kInterruptsWaiting = Run(offsetof(RunContext, interrupts_waiting));
 inline constexpr int kFpuInImage = Run(offsetof(RunContext, fpu_in_image));
 inline constexpr int kMxcsr = Run(offsetof(RunContext, mxcsr));
-inline constexpr int kXmm = Run(offsetof(RunContext, xmm));
+inline constexpr int kAvx = Run(offsetof(RunContext, avx));
+inline constexpr int kYmm = Run(offsetof(RunContext, ymm));
 inline constexpr int kNextRecord = Run(offsetof(RunContext, next_record));
 inline constexpr int kEip = State(offsetof(CpuState, eip));
 inline constexpr int kEflags = State(offsetof(CpuState, eflags));
 inline constexpr int kTscOffset = State(offsetof(CpuState, tsc_offset));
 inline constexpr int kFxsave = State(offsetof(CpuState, fxsave));
+inline constexpr int kYmmHigh = State(offsetof(CpuState, ymm_high));
 constexpr int Register(unsigned gpr) { return State(offsetof(CpuState, gpr) + 4 * gpr); }
 constexpr int Segment(Seg s) {
   return State(offsetof(CpuState, seg) + sizeof(SegmentRegister) * static_cast<unsigned>(s));
@@ -121,6 +126,8 @@ constexpr int SegmentSelector(Seg s) { return Segment(s) + static_cast<int>(offs
 #pragma GCC diagnostic pop
 
 static_assert(offsetof(SegmentAccess, outside) == offsetof(SegmentAccess, inside) + 8);
+static_assert(vcpu_offset::kAvx == vcpu_offset::kFpuInImage + 4 && vcpu_offset::kFpuInImage % 8 == 0,
+              "the enter stub looks at both at once");
 static_assert(vcpu_offset::kState % 64 == 0 && vcpu_offset::kFxsave % 16 == 0, "FXSAVE needs an aligned image");
 
 }  // namespace ring3

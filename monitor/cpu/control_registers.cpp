@@ -36,6 +36,7 @@ uint32_t Cr4Bits(const CpuModel& model) {
   allow(cpuid_edx::kPge, cr4::kPge);
   allow(cpuid_edx::kFxsr, cr4::kOsfxsr);
   allow(cpuid_edx::kSse, cr4::kOsxmmexcpt);
+  if (model.Xcr0Supported()) bits |= cr4::kOsxsave;
   if (model.Family() >= kFamilyWithPerformanceCounters) bits |= cr4::kPce;
   return bits;
 }

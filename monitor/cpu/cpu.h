@@ -15,7 +15,7 @@ namespace ring3 {
 class FpuKeeper {
  public:
   virtual ~FpuKeeper() = default;
-  /// Makes cpu.state.fxsave the guest's state, to be read and changed.
+  /// Makes cpu.state.fxsave and ymm_high the guest's state, to be read and changed.
   virtual void StoreFpu() = 0;
 };
 
@@ -45,7 +45,7 @@ struct Cpu {
   Access Read() const { return {AccessType::kRead, User()}; }
   Access Write() const { return {AccessType::kWrite, User()}; }
 
-  /// To be called before state.fxsave is used.
+  /// To be called before state.fxsave or ymm_high is used or XCR0 changes.
   void StoreFpu() {
     if (fpu_keeper) fpu_keeper->StoreFpu();
     if (!x87_pointers) ForgetX87Pointers();

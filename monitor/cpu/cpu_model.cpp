@@ -1,5 +1,7 @@
 #include "monitor/cpu/cpu_model.h"
 
+#include <cpuid.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -30,15 +32,28 @@ constexpr uint32_t kL2Ecx = 512u << 16 | 6u << 12 | kCacheLineBytes;  // KiB, 8-
 constexpr std::array<uint32_t, 4> kNoCacheLeaf{}, kPentium3Caches{0x0302'0101, 0, 0, 0x0C04'0882},
     kPentium4Caches{0x665B'5001, 0, 0, 0x007B'7040}, kN270Caches{0x4FBA'5901, 0x0E30'80C0, 0, 0};
 
-/// The highest level this host can execute, for --cpu max.
-uint32_t MaxFeaturesEcx() {
-  uint32_t features = 0;
-  if (__builtin_cpu_supports("sse3")) features |= cpuid_ecx::kSse3;
-  if (__builtin_cpu_supports("ssse3")) features |= cpuid_ecx::kSsse3;
-  if (__builtin_cpu_supports("sse4.1")) features |= cpuid_ecx::kSse41;
-  if (__builtin_cpu_supports("sse4.2")) features |= cpuid_ecx::kSse42;
-  if (__builtin_cpu_supports("popcnt")) features |= cpuid_ecx::kPopcnt;
-  return features;
+constexpr uint32_t kMaxMaxLeaf = 13;
+
+/// Adds what this host can execute in 32-bit code and ring3 translates: all but AVX-512.
+void AddHostFeatures(CpuModel& model) {
+  constexpr uint32_t kEcx = cpuid_ecx::kSse3 | cpuid_ecx::kPclmulqdq | cpuid_ecx::kSsse3 | cpuid_ecx::kSse41 |
+                            cpuid_ecx::kSse42 | cpuid_ecx::kMovbe | cpuid_ecx::kPopcnt | cpuid_ecx::kAes |
+                            cpuid_ecx::kRdrand;
+  constexpr uint32_t kEbx7 =
+      cpuid7_ebx::kBmi1 | cpuid7_ebx::kBmi2 | cpuid7_ebx::kRdseed | cpuid7_ebx::kAdx | cpuid7_ebx::kSha;
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  uint32_t ebx7 = 0, extended_ecx = 0, unused = 0;
+  __get_cpuid_count(7, 0, &eax, &ebx7, &unused, &edx);
+  __get_cpuid(kExtendedFeatures, &eax, &ebx, &extended_ecx, &edx);
+  model.features_ecx |= ecx & kEcx;
+  model.features7_ebx |= ebx7 & kEbx7;
+  model.extended_ecx |= extended_ecx & cpuid_extended_ecx::kLzcnt;
+  // Where the host's system keeps the upper halves of YMM registers; XSAVE itself is the monitor's work.
+  if (!__builtin_cpu_supports("avx")) return;
+  model.features_ecx |= cpuid_ecx::kXsave | (ecx & (cpuid_ecx::kAvx | cpuid_ecx::kF16c | cpuid_ecx::kFma));
+  model.features7_ebx |= ebx7 & cpuid7_ebx::kAvx2;
+  model.xsave_features = cpuid_xsave::kXsaveopt | cpuid_xsave::kXsavec | cpuid_xsave::kXgetbv1;
 }
 
 std::vector<CpuModel> MakeModels() {
@@ -58,7 +73,8 @@ std::vector<CpuModel> MakeModels() {
   CpuModel max = n270;
   max.name = "max";
   max.brand = "ring3 translating CPU (max)";
-  max.features_ecx = MaxFeaturesEcx();
+  max.max_leaf = kMaxMaxLeaf;
+  AddHostFeatures(max);
   return {
       n270,
       {"486", intel, "", 0x480, 1, 0, 0, kFpu, 0, kNoCacheLeaf, 0},
@@ -89,13 +105,30 @@ uint32_t Word(std::string_view text, size_t offset) {
   return word;
 }
 
-CpuidResult BasicLeaf(const CpuModel& model, uint32_t leaf, uint32_t subleaf) {
+/// CPUID.0Dh: what XSAVE saves, and where.
+CpuidResult XsaveLeaf(const CpuModel& model, uint32_t subleaf, const CpuidContext& context) {
+  const uint32_t supported = model.Xcr0Supported();
+  if (!supported) return {};
+  switch (subleaf) {
+    case 0:
+      return {supported, xstate::AreaBytes(context.xcr0), xstate::AreaBytes(supported), 0};
+    case 1:
+      return {model.xsave_features, xstate::AreaBytes(context.xcr0), 0, 0};
+    case 2:
+      return {xstate::kAvxBytes, xstate::kAvxOffset, 0, 0};
+    default:
+      return {};
+  }
+}
+
+CpuidResult BasicLeaf(const CpuModel& model, uint32_t leaf, uint32_t subleaf, const CpuidContext& context) {
   switch (leaf) {
     case 0:
       return {model.max_leaf, Word(model.vendor, 0), Word(model.vendor, 8), Word(model.vendor, 4)};
     case 1: {
       const uint32_t clflush = model.Has(kClflush) ? kCacheLineBytes / 8 << 8 : 0;
-      return {model.signature, clflush, model.features_ecx, model.features_edx};
+      const uint32_t osxsave = context.osxsave ? cpuid_ecx::kOsxsave : 0;
+      return {model.signature, clflush, model.features_ecx | osxsave, model.features_edx};
     }
     case 2: {
       const auto& words = model.cache_descriptors;
@@ -103,6 +136,10 @@ CpuidResult BasicLeaf(const CpuModel& model, uint32_t leaf, uint32_t subleaf) {
     }
     case 4:
       return CacheLeaf(subleaf);
+    case 7:
+      return {0, subleaf == 0 ? model.features7_ebx : 0, 0, 0};
+    case 13:
+      return XsaveLeaf(model, subleaf, context);
     default:
       return {};
   }
@@ -117,7 +154,7 @@ CpuidResult ExtendedLeaf(const CpuModel& model, uint32_t leaf) {
     case kExtendedBase:
       return {model.max_extended_leaf, 0, 0, 0};
     case kExtendedFeatures:
-      return {0, 0, 0, model.extended_edx};
+      return {0, 0, model.extended_ecx, model.extended_edx};
     case kL2Leaf:
       return {0, 0, kL2Ecx, 0};
     case kPowerLeaf:
@@ -138,9 +175,15 @@ unsigned CpuModel::Family() const {
 
 bool CpuModel::FopOnExceptionsOnly() const { return Has(kSse2); }  // the Pentium 4 and what came after it
 
-CpuidResult CpuModel::Cpuid(uint32_t leaf, uint32_t subleaf) const {
+uint32_t CpuModel::Xcr0Supported() const {
+  if (!(features_ecx & cpuid_ecx::kXsave)) return 0;
+  return xstate::kX87 | xstate::kSse | (features_ecx & cpuid_ecx::kAvx ? xstate::kAvx : 0);
+}
+
+CpuidResult CpuModel::Cpuid(uint32_t leaf, uint32_t subleaf, const CpuidContext& context) const {
   if (leaf >= kExtendedBase && leaf <= max_extended_leaf) return ExtendedLeaf(*this, leaf);
-  return BasicLeaf(*this, std::min(leaf, max_leaf), subleaf);  // beyond the maximum: the highest basic leaf's data
+  return BasicLeaf(*this, std::min(leaf, max_leaf), subleaf,
+                   context);  // beyond the maximum: the highest basic leaf's data
 }
 
 const std::vector<CpuModel>& CpuModels() {

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "monitor/cpu/xstate.h"
+
 namespace ring3 {
 
 /// General registers in the SDM's encoding order.
@@ -33,7 +35,8 @@ inline constexpr uint32_t kPe = 1u << 0, kMp = 1u << 1, kEm = 1u << 2, kTs = 1u 
 }
 namespace cr4 {
 inline constexpr uint32_t kVme = 1u << 0, kPvi = 1u << 1, kTsd = 1u << 2, kDe = 1u << 3, kPse = 1u << 4, kPae = 1u << 5,
-                          kMce = 1u << 6, kPge = 1u << 7, kPce = 1u << 8, kOsfxsr = 1u << 9, kOsxmmexcpt = 1u << 10;
+                          kMce = 1u << 6, kPge = 1u << 7, kPce = 1u << 8, kOsfxsr = 1u << 9, kOsxmmexcpt = 1u << 10,
+                          kOsxsave = 1u << 18;
 }
 namespace efer {
 inline constexpr uint64_t kNxe = 1u << 11;
@@ -88,6 +91,9 @@ struct MemoryTypeRanges {
   bool operator==(const MemoryTypeRanges&) const = default;
 };
 
+inline constexpr unsigned kXmmBytes = 16, kYmmBytes = 32, kVectorCount = 8;
+inline constexpr unsigned kYmmHighBytes = kVectorCount * kXmmBytes;
+
 struct CpuState {
   std::array<uint32_t, kGprCount> gpr{};
   uint32_t eip = 0;
@@ -98,6 +104,7 @@ struct CpuState {
   TableRegister gdtr{}, idtr{};
 
   uint32_t cr0 = 0, cr2 = 0, cr3 = 0, cr4 = 0;
+  uint32_t xcr0 = xstate::kX87;
   std::array<uint64_t, 4> pdpte{};  // loaded with CR3 under PAE (SDM 3A 4.4.1)
   std::array<uint32_t, 8> dr{};
   uint64_t efer = 0;
@@ -126,6 +133,8 @@ struct CpuState {
 
   /// x87/MMX/SSE state in FXSAVE layout (SDM 1, table 10-2, 32-bit form).
   alignas(64) std::array<uint8_t, 512> fxsave{};
+  /// Upper halves of YMM0-YMM7, kept whatever XCR0 says.
+  std::array<uint8_t, kYmmHighBytes> ymm_high{};
 
   SegmentRegister& Segment(Seg s) { return seg[static_cast<unsigned>(s)]; }
   const SegmentRegister& Segment(Seg s) const { return seg[static_cast<unsigned>(s)]; }
@@ -138,6 +147,8 @@ struct CpuState {
   /// A #DB has to be delivered before the next instruction.
   bool DebugTrapDue() const { return pending_debug != 0 && !debug_shadow; }
   bool NmiDue() const { return nmi_pending && !nmi_blocked && !debug_shadow; }
+  /// AVX instructions do not fault with #UD for want of system support (SDM 1, 14.3).
+  bool AvxEnabled() const { return (cr4 & cr4::kOsxsave) && (xcr0 & xstate::kAvxNeeds) == xstate::kAvxNeeds; }
   bool Code32() const { return Segment(Seg::kCs).Big(); }
 
   bool operator==(const CpuState&) const = default;

@@ -1,6 +1,7 @@
 #include "monitor/interpreter/decode.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -15,9 +16,20 @@ namespace {
 constexpr uint8_t kPrefixLock = 0xF0, kPrefixRepne = 0xF2, kPrefixRep = 0xF3, kPrefixOperandSize = 0x66,
                   kPrefixAddressSize = 0x67;
 
-const ZydisDecoder& DecoderFor(bool code32) {
-  static const ZydisDecoder decoder16 = MakeGuestDecoder(false), decoder32 = MakeGuestDecoder(true);
-  return code32 ? decoder32 : decoder16;
+const ZydisDecoder& DecoderFor(const DecoderKind& kind) {
+  static const auto decoders = [] {
+    std::array<ZydisDecoder, DecoderKind::kCount> all;
+    for (bool code32 : {false, true}) {
+      for (bool lzcnt : {false, true}) {
+        for (bool tzcnt : {false, true}) {
+          const DecoderKind each{code32, lzcnt, tzcnt};
+          all[each.Number()] = MakeGuestDecoder(each);
+        }
+      }
+    }
+    return all;
+  }();
+  return decoders[kind.Number()];
 }
 
 /// Decoded instructions, direct-mapped by linear address and validated by their bytes. Each entry owns the native code
@@ -39,7 +51,7 @@ class DecodeCache {
   NativeCodeSlots slots_{kEntries};
 };
 
-// Contents depend on instruction bytes alone, never on a Cpu, so one per thread serves all.
+// Contents depend on instruction bytes and the decoder's kind alone, never on a Cpu, so one per thread serves all.
 DecodeCache& Cache() {
   thread_local DecodeCache cache;
   return cache;
@@ -68,8 +80,8 @@ void NotePrefixes(Decoded& d) {
         break;
     }
   }
-  d.operand32 = d.code32 != operand_override;
-  d.address32 = d.code32 != address_override;
+  d.operand32 = d.kind.code32 != operand_override;
+  d.address32 = d.kind.code32 != address_override;
   if (lock && !(d.insn.attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK)) d.illegal = true;
 }
 
@@ -82,17 +94,17 @@ void Analyse(Decoded& d) {
       break;
     }
   }
-  d.need = NeedOf(d);
+  d.need = NeedOf(d.insn);
   d.fpu = FpuUseOf(d);
   d.handler = HandlerFor(d);
 }
 
 /// Decodes as far as `count` bytes allow. False: more bytes are needed.
-bool TryDecode(Decoded& d, const uint8_t* bytes, unsigned count, bool code32) {
-  const ZyanStatus status = ZydisDecoderDecodeFull(&DecoderFor(code32), bytes, count, &d.insn, d.operands.data());
+bool TryDecode(Decoded& d, const uint8_t* bytes, unsigned count, const DecoderKind& kind) {
+  const ZyanStatus status = ZydisDecoderDecodeFull(&DecoderFor(kind), bytes, count, &d.insn, d.operands.data());
   if (status == ZYDIS_STATUS_NO_MORE_DATA) return false;
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) ThrowGp0();
-  d.code32 = code32;
+  d.kind = kind;
   if (ZYAN_SUCCESS(status)) {
     d.length = d.insn.length;
     Analyse(d);
@@ -125,19 +137,19 @@ Decoded& FetchInstruction(Cpu& cpu) {
     cpu.memory.ReadBytes(linear, {copy.data(), in_page}, access);
     bytes = copy.data();
   }
+  const DecoderKind kind = DecoderKind::Of(cpu.model, cs.Big());
   Decoded& d = Cache().EntryFor(linear);
-  if (d.length != 0 && d.length <= in_page && d.code32 == cs.Big() &&
-      std::memcmp(d.bytes.data(), bytes, d.length) == 0) {
+  if (d.length != 0 && d.length <= in_page && d.kind == kind && std::memcmp(d.bytes.data(), bytes, d.length) == 0) {
     return d;
   }
   DecodeCache::Renew(d);
-  if (TryDecode(d, bytes, in_page, cs.Big())) return d;
+  if (TryDecode(d, bytes, in_page, kind)) return d;
   // A decode that failed for want of bytes leaves the entry empty, whichever fault follows.
   if (in_page == kMaxInstructionBytes) ThrowGp0();
   std::memmove(copy.data(), bytes, in_page);
   if (in_page < limit) {
     cpu.memory.ReadBytes(linear + in_page, {copy.data() + in_page, limit - in_page}, access);
-    if (TryDecode(d, copy.data(), limit, cs.Big())) return d;
+    if (TryDecode(d, copy.data(), limit, kind)) return d;
   }
   ThrowGp0();
 }

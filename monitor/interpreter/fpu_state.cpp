@@ -33,6 +33,17 @@ void CheckSimd(Step& s, bool sse) {
   if (state.cr0 & cr0::kTs) ThrowFault(Vector::kDeviceNotAvailable);
 }
 
+/// VEX instructions, whatever CR0.EM says (SDM 2A 2.4).
+void CheckAvx(const CpuState& state) {
+  if (!state.AvxEnabled()) ThrowFault(Vector::kInvalidOpcode);
+  if (state.cr0 & cr0::kTs) ThrowFault(Vector::kDeviceNotAvailable);
+}
+
+void CheckXsave(const CpuState& state) {
+  if (!(state.cr4 & cr4::kOsxsave)) ThrowFault(Vector::kInvalidOpcode);
+  if (state.cr0 & cr0::kTs) ThrowFault(Vector::kDeviceNotAvailable);
+}
+
 template <class T>
 T Get(const uint8_t* p) {
   T value;
@@ -68,6 +79,21 @@ const uint8_t* MmxRegister(const CpuState& state, unsigned number) {
   return &state.fxsave[fxsave::kSt0 + fxsave::kSlot * ((number - Top(state)) % kRegisters)];
 }
 
+void ReadVector(const CpuState& state, unsigned number, std::span<uint8_t> out) {
+  std::memcpy(out.data(), XmmRegister(state, number), kXmmBytes);
+  if (out.size() == kYmmBytes) std::memcpy(&out[kXmmBytes], &state.ymm_high[kXmmBytes * number], kXmmBytes);
+}
+
+void WriteVector(CpuState& state, unsigned number, std::span<const uint8_t> value) {
+  uint8_t* high = &state.ymm_high[kXmmBytes * number];
+  std::memcpy(&state.fxsave[fxsave::kXmm0 + fxsave::kSlot * number], value.data(), kXmmBytes);
+  if (value.size() == kYmmBytes) {
+    std::memcpy(high, &value[kXmmBytes], kXmmBytes);
+  } else {
+    std::memset(high, 0, kXmmBytes);
+  }
+}
+
 void EnterMmx(CpuState& state) {
   const auto old = state.fxsave;
   const unsigned top = Top(state);
@@ -92,6 +118,12 @@ bool CheckFpuUsable(Step& s) {
       return true;
     case FpuUse::kSse:
       CheckSimd(s, true);
+      return true;
+    case FpuUse::kAvx:
+      CheckAvx(s.state());
+      return true;
+    case FpuUse::kXsave:
+      CheckXsave(s.state());
       return true;
     case FpuUse::kX87Waiting:
       CheckX87(s);
@@ -214,15 +246,18 @@ void ExecuteFxrstor(Step& s) {
   s.cpu.memory.ReadBytes(area, image, s.cpu.Read());
   const bool sse = state.cr4 & cr4::kOsfxsr;
   if (sse && (Get<uint32_t>(&image[fxsave::kMxcsr]) & ~mxcsr::kSupported)) ThrowGp0();
-  std::memcpy(state.fxsave.data(), image.data(), fxsave::kMxcsr);
+  LoadX87Part(state, image.data());
+  if (!sse) return;
+  std::memcpy(&state.fxsave[fxsave::kMxcsr], &image[fxsave::kMxcsr], sizeof(uint32_t));
+  LoadXmmPart(state, image.data());
+}
+
+void LoadX87Part(CpuState& state, const uint8_t* image) {
+  std::memcpy(state.fxsave.data(), image, fxsave::kMxcsr);
   for (unsigned i = 0; i < kRegisters; ++i) {
     const unsigned slot = fxsave::kSt0 + fxsave::kSlot * i;
     std::memcpy(&state.fxsave[slot], &image[slot], kSt80Bytes);
     std::memset(&state.fxsave[slot + kSt80Bytes], 0, fxsave::kSlot - kSt80Bytes);
-  }
-  if (sse) {
-    std::memcpy(&state.fxsave[fxsave::kMxcsr], &image[fxsave::kMxcsr], sizeof(uint32_t));
-    std::memcpy(&state.fxsave[fxsave::kXmm0], &image[fxsave::kXmm0], fxsave::kXmmEnd - fxsave::kXmm0);
   }
   StoreFx<uint16_t>(state, fxsave::kFcw, (LoadFx<uint16_t>(state, fxsave::kFcw) & kFcwWritable) | kFcwAlwaysSet);
   StoreFx<uint16_t>(state, fxsave::kFtw, LoadFx<uint8_t>(state, fxsave::kFtw));
@@ -230,6 +265,10 @@ void ExecuteFxrstor(Step& s) {
   pointers.fop &= kFopMask;
   StorePointers(state, pointers);
   DeriveSummary(state);
+}
+
+void LoadXmmPart(CpuState& state, const uint8_t* image) {
+  std::memcpy(&state.fxsave[fxsave::kXmm0], image + fxsave::kXmm0, fxsave::kXmmEnd - fxsave::kXmm0);
 }
 
 void ExecuteLdmxcsr(Step& s) {

@@ -2,6 +2,8 @@
 // pointers.
 #pragma once
 
+#include <span>
+
 #include "monitor/interpreter/step.h"
 
 namespace ring3 {
@@ -28,7 +30,7 @@ inline constexpr unsigned kMaskShift = 7;
 inline constexpr uint32_t kPreComputation = kInvalid | kDenormal | kZeroDivide;
 }  // namespace mxcsr
 
-inline constexpr unsigned kMmxBytes = 8, kXmmBytes = 16;
+inline constexpr unsigned kMmxBytes = 8;
 
 template <class T>
 T LoadFx(const CpuState& state, unsigned offset) {
@@ -47,8 +49,17 @@ const uint8_t* MmxRegister(const CpuState& state, unsigned number);
 /// What every MMX instruction but EMMS does: TOP := 0, all registers valid.
 void EnterMmx(CpuState& state);
 
-/// CR0.EM, TS, MP, NE and CR4.OSFXSR rules: throws #NM, #UD or #MF. False when a pending x87 error goes to the FERR#
-/// line instead (CR0.NE clear): the instruction must not run now.
+/// XMMn or, with 32 bytes, YMMn.
+void ReadVector(const CpuState& state, unsigned number, std::span<uint8_t> out);
+/// Writes the low bytes and clears the rest of YMMn.
+void WriteVector(CpuState& state, unsigned number, std::span<const uint8_t> value);
+
+/// What FXRSTOR and XRSTOR load of an image in FXSAVE's format.
+void LoadX87Part(CpuState& state, const uint8_t* image);
+void LoadXmmPart(CpuState& state, const uint8_t* image);
+
+/// CR0.EM, TS, MP, NE, CR4.OSFXSR and OSXSAVE, and XCR0 rules: throws #NM, #UD or #MF. False when a pending x87 error
+/// goes to the FERR# line instead (CR0.NE clear): the instruction must not run now.
 bool CheckFpuUsable(Step& s);
 
 /// The unmasked x87 exceptions pending in the image.

@@ -110,6 +110,17 @@ void ExecuteFxrstor(Step& s);
 void ExecuteLdmxcsr(Step& s);
 void ExecuteStmxcsr(Step& s);
 
+// masked_ops.cpp: vectors of which single elements are accessed
+void ExecuteMaskedMove(Step& s);
+void ExecuteGather(Step& s);
+
+// xsave.cpp
+void ExecuteXsave(Step& s);
+void ExecuteXsavec(Step& s);
+void ExecuteXrstor(Step& s);
+void ExecuteXgetbv(Step& s);
+void ExecuteXsetbv(Step& s);
+
 // native_execute.cpp: everything else
 void ExecuteNative(Step& s);
 void ExecuteDivide(Step& s);

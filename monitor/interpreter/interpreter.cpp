@@ -1,5 +1,6 @@
 #include "monitor/interpreter/interpreter.h"
 
+#include "monitor/cpu/vex.h"
 #include "monitor/interpreter/decode.h"
 #include "monitor/interpreter/fpu_state.h"
 #include "monitor/interpreter/instruction_set.h"
@@ -29,6 +30,7 @@ void NoteDebugTraps(Step& s, bool trap_flag) {
 }
 
 void Execute(Step& s) {
+  if (IsVex(s.d.insn) && s.RealOrV86()) ThrowFault(Vector::kInvalidOpcode);
   if (s.d.illegal || !Available(s.cpu.model, s.d.need)) ThrowFault(Vector::kInvalidOpcode);
   if (s.d.fpu != FpuUse::kNone) {
     s.cpu.StoreFpu();

@@ -24,9 +24,10 @@ void ExecuteXlat(Step& s) {
 /// NOP, hints and fences: a memory operand is not accessed.
 void ExecuteNothing(Step&) {}
 
-/// MASKMOVQ and MASKMOVDQU: bytes of the first register whose mask byte has its top bit set go to DS:(E)DI.
+/// MASKMOVQ, MASKMOVDQU and VMASKMOVDQU: bytes of the first register whose mask byte has its top bit set go to
+/// DS:(E)DI.
 void ExecuteMaskedStore(Step& s) {
-  const bool wide = s.d.insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
+  const bool wide = s.d.insn.mnemonic != ZYDIS_MNEMONIC_MASKMOVQ;
   const unsigned bytes = wide ? kXmmBytes : kMmxBytes;
   const unsigned data = s.d.insn.raw.modrm.reg, mask = s.d.insn.raw.modrm.rm;
   const uint8_t* data_bytes = wide ? XmmRegister(s.state(), data) : MmxRegister(s.state(), data);

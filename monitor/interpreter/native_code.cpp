@@ -6,19 +6,20 @@
 #include <initializer_list>
 #include <optional>
 
+#include "monitor/cpu/vex.h"
 #include "monitor/interpreter/operands.h"
 
 namespace ring3 {
 namespace {
 
-constexpr unsigned kSlotBytes = 256;
+constexpr unsigned kSlotBytes = 384;
 constexpr uint8_t kOperandSizePrefix = 0x66, kRepnePrefix = 0xF2, kRepPrefix = 0xF3;
 
-// Host registers that the generated code keeps for itself: r15 the frame, r14 the FXSAVE image. A legacy instruction
-// without REX cannot touch either.
+// Host registers that the generated code keeps for itself: r15 the frame, r14 the FXSAVE image. An instruction without
+// REX, or with VEX fields as 32-bit code has them, cannot touch either.
 constexpr uint8_t kFrameFcw = offsetof(NativeFrame, host_fcw), kFrameMxcsr = offsetof(NativeFrame, host_mxcsr),
                   kFrameFpu = offsetof(NativeFrame, fpu), kFrameMemory = offsetof(NativeFrame, memory),
-                  kFrameFlags = offsetof(NativeFrame, flags);
+                  kFrameYmmHigh = offsetof(NativeFrame, ymm_high), kFrameFlags = offsetof(NativeFrame, flags);
 static_assert(sizeof(NativeFrame) < 0x80, "frame offsets are signed bytes");
 
 /// Appends bytes to one slot.
@@ -75,10 +76,12 @@ StandIns ChooseStandIns(const Decoded& d) {
 /// ModRM and the register bits of the opcode, with ESP replaced and memory redirected.
 struct Encoding {
   uint8_t opcode, modrm = 0;
+  VexPrefix vex{};
 };
 
 Encoding Redirect(const Decoded& d, const StandIns& stand_ins) {
   Encoding e{.opcode = d.insn.opcode};
+  if (IsVex(d.insn)) e.vex = VexOf(d.insn, d.operands.data());
   uint8_t mod = d.insn.raw.modrm.mod, reg = d.insn.raw.modrm.reg, rm = d.insn.raw.modrm.rm;
   if (stand_ins.memory) {
     mod = 0;
@@ -93,6 +96,9 @@ Encoding Redirect(const Decoded& d, const StandIns& stand_ins) {
         break;
       case ZYDIS_OPERAND_ENCODING_MODRM_RM:
         rm = stand_in;
+        break;
+      case ZYDIS_OPERAND_ENCODING_NDSNDD:
+        e.vex.vvvv = stand_in;
         break;
       case ZYDIS_OPERAND_ENCODING_OPCODE:
         e.opcode = static_cast<uint8_t>((e.opcode & ~7u) | stand_in);
@@ -128,13 +134,20 @@ bool NeedsOperandSizePrefix(const Decoded& d) {
   return scalar && d.insn.operand_width == 16;
 }
 
-void EmitPrefixes(Emitter& out, const Decoded& d) {
+void EmitPrefixes(Emitter& out, const Decoded& d, const VexPrefix& vex) {
+  if (IsVex(d.insn)) {
+    uint8_t bytes[VexPrefix::kMaxBytes];
+    const unsigned count = vex.Encode(bytes);
+    for (unsigned i = 0; i < count; ++i) out.Emit(bytes[i]);
+    return;
+  }
   if (NeedsOperandSizePrefix(d) || HasMandatoryPrefix(d, kOperandSizePrefix)) out.Emit(kOperandSizePrefix);
   if (HasMandatoryPrefix(d, kRepnePrefix)) out.Emit(kRepnePrefix);
   if (HasMandatoryPrefix(d, kRepPrefix)) out.Emit(kRepPrefix);
 }
 
 void EmitOpcode(Emitter& out, const Decoded& d, uint8_t opcode) {
+  if (IsVex(d.insn)) return out.Emit(opcode);
   switch (d.insn.opcode_map) {
     case ZYDIS_OPCODE_MAP_0F:
       out.Emit(0x0F);
@@ -154,7 +167,7 @@ void EmitOpcode(Emitter& out, const Decoded& d, uint8_t opcode) {
 void EmitInstruction(Emitter& out, const Decoded& d, const StandIns& stand_ins) {
   constexpr uint8_t kGroup1Imm8 = 0x80, kGroup1Imm8Alias = 0x82, kIncDec = 0xFF;
   Encoding e = Redirect(d, stand_ins);
-  EmitPrefixes(out, d);
+  EmitPrefixes(out, d, e.vex);
   const bool one_byte = d.insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
   if (one_byte && (e.opcode & 0xF0) == 0x40) {
     // INC and DEC of one byte are REX prefixes now; the ModRM forms remain.
@@ -166,7 +179,8 @@ void EmitInstruction(Emitter& out, const Decoded& d, const StandIns& stand_ins) 
   EmitOpcode(out, d, e.opcode);
   if (d.HasModRm()) out.Emit(e.modrm);
   if (d.insn.raw.imm[0].size != 0) {
-    for (unsigned i = d.insn.raw.imm[0].offset; i < d.length; ++i) out.Emit(d.bytes[i]);
+    const uint8_t mask = HasRegisterImmediate(d.insn, d.operands.data()) ? kRegisterImmediateMask : 0xFF;
+    for (unsigned i = d.insn.raw.imm[0].offset; i < d.length; ++i) out.Emit(d.bytes[i] & mask);
   }
 }
 
@@ -208,6 +222,26 @@ void EmitStoreFpu(Emitter& out) {
   out.Emit({0x41, 0x0F, 0xAE, 0x57, kFrameMxcsr});  // ldmxcsr
 }
 
+/// One VINSERTF128 or VEXTRACTF128 of [rax + 16n] for each register; rax holds nothing of the guest's here.
+void EmitHighHalves(Emitter& out, uint8_t opcode) {
+  constexpr uint8_t kInsert = 0x18;
+  out.FrameAccess(kRexWb, 0x8B, kEax, kFrameYmmHigh);
+  for (uint8_t n = 0; n < kVectorCount; ++n) {
+    const VexPrefix vex{.map = 3, .vvvv = opcode == kInsert ? n : uint8_t{0}, .pp = 1, .l = true};
+    uint8_t bytes[VexPrefix::kMaxBytes];
+    vex.Encode(bytes);
+    out.Emit(
+        {bytes[0], bytes[1], bytes[2], opcode, static_cast<uint8_t>(0x40 | n << 3), static_cast<uint8_t>(16 * n), 1});
+  }
+}
+
+void EmitLoadAvx(Emitter& out) { EmitHighHalves(out, 0x18); }
+
+void EmitStoreAvx(Emitter& out) {
+  EmitHighHalves(out, 0x19);
+  out.Emit({0xC5, 0xF8, 0x77});  // vzeroupper
+}
+
 }  // namespace
 
 NativeCodeSlots::NativeCodeSlots(unsigned count) : count_(count) {
@@ -228,9 +262,11 @@ NativeEntry NativeCodeSlots::Assemble(unsigned slot, const Decoded& d) {
   out.Emit({0x49, 0x89, 0xFF});                    // mov r15, rdi
   out.Emit({0x4D, 0x8B, 0x77, kFrameFpu});         // mov r14, [r15 + fpu]
   if (fpu) EmitLoadFpu(out);
+  if (d.fpu == FpuUse::kAvx) EmitLoadAvx(out);
   EmitLoadRegisters(out, stand_ins);
   EmitInstruction(out, d, stand_ins);
   EmitStoreRegisters(out, stand_ins);
+  if (d.fpu == FpuUse::kAvx) EmitStoreAvx(out);
   if (fpu) EmitStoreFpu(out);
   out.Emit({0x41, 0x5F, 0x41, 0x5E, 0x5D, 0x5B, 0xC3});  // pop r15, r14, rbp, rbx; ret
   assert(out.Size() <= kSlotBytes);

@@ -14,6 +14,7 @@ struct NativeFrame {
   uint32_t gpr[kGprCount];  // in and out
   uint64_t flags;           // in and out; the arithmetic flags alone on the way in
   uint8_t* fpu;             // FXSAVE image, loaded and stored by instructions that use the FPU or SSE
+  uint8_t* ymm_high;        // upper halves of YMM0-YMM7, the same for AVX
   uint8_t* memory;          // stands for the memory operand
   uint32_t host_mxcsr;      // saved here around FPU instructions
   uint16_t host_fcw;

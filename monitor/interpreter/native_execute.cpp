@@ -12,7 +12,6 @@ namespace ring3 {
 namespace {
 
 constexpr unsigned kBounceBytes = 128;  // the largest operand is FSAVE's image
-constexpr unsigned kSseAlignment = 16;
 constexpr unsigned kEnvironment16 = 14, kEnvironment32 = 28, kX87RegistersBytes = 80;
 
 /// SSE instructions whose 128-bit memory operand need not be aligned (SDM 2A, table 2-21 and its notes).
@@ -29,6 +28,40 @@ bool AllowsMisaligned(ZydisMnemonic mnemonic) {
       return true;
     default:
       return false;
+  }
+}
+
+/// VEX instructions whose operand must be aligned; all others may lie anywhere (SDM 2A 2.4, exception class 1).
+bool RequiresAlignment(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// AMD's processors take a misaligned operand of SHA instructions, Intel's do not.
+bool ShaMayBeMisaligned(const Decoded& d) {
+  return d.insn.meta.isa_set == ZYDIS_ISA_SET_SHA && __builtin_cpu_is("amd");
+}
+
+/// Bytes that the vector operand's address must be a multiple of.
+unsigned VectorAlignment(const Decoded& d, unsigned bytes) {
+  switch (d.fpu) {
+    case FpuUse::kSse:
+    case FpuUse::kSseAndMmx:
+      return bytes == kXmmBytes && !AllowsMisaligned(d.insn.mnemonic) && !ShaMayBeMisaligned(d) ? kXmmBytes : 1;
+    case FpuUse::kAvx:
+      return RequiresAlignment(d.insn.mnemonic) ? bytes : 1;
+    default:
+      return 1;
   }
 }
 
@@ -73,10 +106,9 @@ class MemoryOperand {
     offset_ = EffectiveAddress(s, op);
     segment_ = SegOf(op.mem.segment);
     const AccessType type = written_ ? AccessType::kWrite : AccessType::kRead;
-    const bool sse = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx;
-    const bool aligned = sse && bytes_ == kXmmBytes && !AllowsMisaligned(s.d.insn.mnemonic);
-    linear_ = DataLinear(s, segment_, offset_, bytes_, type, aligned ? 1 : AlignmentOf(s, bytes_));
-    if (aligned && linear_.value % kSseAlignment) ThrowGp0();  // whether alignment checks are on or not
+    const unsigned required = VectorAlignment(s.d, bytes_);
+    linear_ = DataLinear(s, segment_, offset_, bytes_, type, required > 1 ? 1 : AlignmentOf(s, bytes_));
+    if (linear_.value % required) ThrowGp0();  // whether alignment checks are on or not
     if (written_) s.cpu.memory.CheckWritable(linear_, bytes_, s.cpu.User());
     if (read) s.cpu.memory.ReadBytes(linear_, {buffer_, bytes_}, s.cpu.Read());
   }
@@ -104,6 +136,7 @@ NativeFrame MakeFrame(Step& s, MemoryOperand& memory) {
   std::memcpy(frame.gpr, s.state().gpr.data(), sizeof frame.gpr);
   frame.flags = (s.state().eflags & kArithmeticFlags) | eflags::kReserved1;
   frame.fpu = s.state().fxsave.data();
+  frame.ymm_high = s.state().ymm_high.data();
   frame.memory = memory.Buffer();
   return frame;
 }
@@ -137,6 +170,7 @@ struct SimdProbe {
 /// SIMD exceptions the instruction raises, masked or not, found by running it with all masked.
 uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, SimdProbe probe) {
   alignas(64) std::array<uint8_t, sizeof s.state().fxsave> image = s.state().fxsave;
+  auto ymm_high = s.state().ymm_high;
   uint8_t operand[kBounceBytes];
   std::memcpy(operand, memory.Buffer(), sizeof operand);
   if (probe.normalize != 0) {
@@ -154,6 +188,7 @@ uint32_t ProbeSimdExceptions(Step& s, MemoryOperand& memory, SimdProbe probe) {
   std::memcpy(&image[fxsave::kMxcsr], &control, sizeof control);
   NativeFrame frame = MakeFrame(s, memory);
   frame.fpu = image.data();
+  frame.ymm_high = ymm_high.data();
   Run(s, frame);
   std::memcpy(&control, &image[fxsave::kMxcsr], sizeof control);
   std::memcpy(memory.Buffer(), operand, sizeof operand);
@@ -279,7 +314,7 @@ bool DivideError(const CpuState& state, uint32_t divisor, unsigned bytes, bool i
 
 void ExecuteOn(Step& s, MemoryOperand& memory) {
   CpuState& state = s.state();
-  const bool simd = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx;
+  const bool simd = s.d.fpu == FpuUse::kSse || s.d.fpu == FpuUse::kSseAndMmx || s.d.fpu == FpuUse::kAvx;
   const bool fpu = s.d.fpu != FpuUse::kNone;
   if (simd) CheckSimdExceptions(s, memory);
   const X87Pointers pointers = fpu ? LoadPointers(state) : X87Pointers{};

@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "monitor/cpu/cpu.h"
+#include "monitor/cpu/guest_decoder.h"
+#include "monitor/cpu/instruction_features.h"
 #include "monitor/cpu/raise.h"
 #include "monitor/cpu/segments.h"
 #include "monitor/interpreter/interpreter.h"
@@ -21,22 +23,15 @@ using NativeEntry = void (*)(NativeFrame*);
 inline constexpr unsigned kMaxInstructionBytes = 15;
 
 /// Which part of the FPU/SSE state an instruction needs (SDM 3A 2.5, tables 2-2 and 23-1): decides #NM, #UD and #MF.
-enum class FpuUse : uint8_t { kNone, kX87Waiting, kX87NoWait, kMmx, kSse, kSseAndMmx };
+enum class FpuUse : uint8_t { kNone, kX87Waiting, kX87NoWait, kMmx, kSse, kSseAndMmx, kAvx, kXsave };
 
-/// CPUID.1 bits an instruction asks for; `never` for what no model has.
-struct FeatureNeed {
-  uint32_t edx = 0, ecx = 0;
-  unsigned min_family = 0;
-  bool never = false;
-};
-
-/// A decoded instruction. Depends only on its bytes and on the code size, so it can be cached by them.
+/// A decoded instruction. Depends only on its bytes and on the decoder's kind, so it can be cached by them.
 struct Decoded {
   ZydisDecodedInstruction insn;
   std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
   std::array<uint8_t, kMaxInstructionBytes> bytes;
   uint8_t length = 0;  // 0: empty
-  bool code32 = false;
+  DecoderKind kind;
   bool illegal = false;                       // always #UD
   bool operand32 = false, address32 = false;  // after prefixes
   bool rep = false, repne = false;            // the last of F3/F2 wins

@@ -69,7 +69,8 @@ void ExecuteRdpmc(Step&) {
 
 void ExecuteCpuid(Step& s) {
   CpuState& state = s.state();
-  const CpuidResult result = s.cpu.model.Cpuid(state.gpr[kEax], state.gpr[kEcx]);
+  const CpuidResult result = s.cpu.model.Cpuid(state.gpr[kEax], state.gpr[kEcx],
+                                               {.osxsave = (state.cr4 & cr4::kOsxsave) != 0, .xcr0 = state.xcr0});
   state.gpr[kEax] = result.eax;
   state.gpr[kEbx] = result.ebx;
   state.gpr[kEcx] = result.ecx;

@@ -37,7 +37,8 @@ Replica::Replica(Channel& channel, const Options& options, pid_t recorder)
       linear_(physical_),
       vcpu_{.run = {},
             .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = ports_}},
-      translator_(physical_, mmu_, {.max_block_instructions = 1, .link_blocks = false, .inline_time_stamp = false}),
+      translator_(physical_, mmu_, vcpu_.cpu.model,
+                  {.max_block_instructions = 1, .link_blocks = false, .inline_time_stamp = false}),
       engine_(vcpu_, mmu_, translator_, trace_),
       signals_(vcpu_, mmu_, translator_, ReportCrash),
       memory_(physical_, recorder) {

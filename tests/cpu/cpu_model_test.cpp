@@ -89,6 +89,30 @@ TEST_CASE("the default model: brand, caches, addresses, invariant TSC") {
   CHECK((model.Cpuid(2, 0).eax & 0xFF) == 1);
 }
 
+TEST_CASE("XSAVE's leaf describes the areas of what is enabled") {
+  const CpuModel& max = FindCpuModel("max");
+  if (!max.Xcr0Supported()) return;
+  CHECK(max.max_leaf == 0xD);
+  CHECK(max.Cpuid(0xD, 0, {.osxsave = true, .xcr0 = 1}) == CpuidResult{max.Xcr0Supported(), 576, 832, 0});
+  CHECK(max.Cpuid(0xD, 0, {.osxsave = true, .xcr0 = 7}).ebx == 832);
+  CHECK(max.Cpuid(0xD, 1, {.osxsave = true, .xcr0 = 7}) == CpuidResult{7, 832, 0, 0});
+  CHECK(max.Cpuid(0xD, 2) == CpuidResult{256, 576, 0, 0});
+  CHECK(max.Cpuid(0xD, 3) == CpuidResult{});
+  CHECK_FALSE(max.Cpuid(1, 0).ecx & cpuid_ecx::kOsxsave);
+  CHECK(max.Cpuid(1, 0, {.osxsave = true, .xcr0 = 1}).ecx == (max.features_ecx | cpuid_ecx::kOsxsave));
+  CHECK(max.Cpuid(7, 0) == CpuidResult{0, max.features7_ebx, 0, 0});
+  CHECK(max.Cpuid(7, 1) == CpuidResult{});
+  CHECK(max.Cpuid(0x8000'0001, 0).ecx == max.extended_ecx);
+  for (const CpuModel& model : CpuModels()) {
+    INFO(model.name);
+    const bool avx = model.features_ecx & cpuid_ecx::kAvx;
+    if (avx) CHECK(model.features_ecx & cpuid_ecx::kXsave);
+    if (model.features7_ebx & cpuid7_ebx::kAvx2) CHECK(avx);
+    if (model.features_ecx & (cpuid_ecx::kFma | cpuid_ecx::kF16c)) CHECK(avx);
+    if (&model != &max) CHECK(model.Xcr0Supported() == 0);
+  }
+}
+
 TEST_CASE("history: what each generation brought") {
   using namespace cpuid_edx;
   CHECK(FindCpuModel("486").features_edx == kFpu);

@@ -50,6 +50,17 @@ TEST_CASE("CR0: bad combinations, reserved and fixed bits") {
   CHECK(Diff(guest.state, expected) == "");
 }
 
+TEST_CASE("CR4.OSXSAVE exists where XSAVE does, and CPUID shows it") {
+  Guest atom;
+  CHECK_FAULT(atom, Gp(), WriteControl(atom.cpu, 4, cr4::kOsxsave));
+  Guest max("max");
+  if (!max.cpu.model.Xcr0Supported()) return;
+  CHECK(max.state.xcr0 == 1);
+  WriteControl(max.cpu, 4, cr4::kOsxsave);
+  CHECK(ReadControl(max.cpu, 4) == cr4::kOsxsave);
+  CHECK_FALSE(max.state.AvxEnabled());
+}
+
 TEST_CASE("LMSW sets but never clears PE") {
   Guest guest;
   CpuState expected = guest.state;

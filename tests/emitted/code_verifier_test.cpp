@@ -134,7 +134,7 @@ TEST_CASE("instructions that act on the host are refused") {
                                          {0xCF},                          // iret
                                          {0x0F, 0xF7, 0xC1},              // maskmovq
                                          {0x41, 0x0F, 0xAE, 0x06},        // fxsave [r14]
-                                         {0x0F, 0xC7, 0xF0},              // rdrand
+                                         {0x41, 0x0F, 0xAE, 0x26},        // xsave [r14]
                                          {0x0F, 0x01, 0xEF},              // wrpkru
                                          {0xD7}}) {                       // xlat
     INFO("first bytes " << +code[0] << " " << +code.back());

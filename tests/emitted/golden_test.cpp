@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <regex>
+#include <span>
 #include <sstream>
 
 #include "tests/emitted/code_verifier.h"
@@ -83,6 +84,17 @@ const Snippet kSnippets[] = {
     {"code16_strings", {0xA4, 0xAD, 0xAA, 0xF3, 0xA5}, 3, Kind::k16},
     {"code16_flags", {0x9C, 0x9D}, 0, Kind::k16},
     {"v86_segments", {0x8E, 0xD8, 0x8C, 0x07, 0x07, 0xC4, 0x37, 0x17}, 3, Kind::kV86},
+};
+
+/// For the "max" model of a host that has all of AVX2 and BMI; the others are the default model's.
+const Snippet kAvxSnippets[] = {
+    {"avx",
+     {0xC5, 0xEC, 0x58, 0x0B, 0xC5, 0xFC, 0x11, 0x5C, 0x24, 0x04, 0xC4, 0xE2, 0x6D, 0xB8, 0x48, 0x10, 0xC5, 0xF8,
+      0x77}},
+    {"avx_gather", {0xC4, 0xE2, 0x65, 0x90, 0x0C, 0x13, 0xC4, 0xE2, 0xE1, 0x92,
+                    0x4C, 0x94, 0x10, 0x65, 0xC4, 0xE2, 0x65, 0x90, 0x0C, 0x13}},
+    {"bmi", {0xC4, 0xE2, 0x50, 0xF2, 0xE1, 0xC4, 0xE2, 0x5B, 0xF6, 0x2B, 0xC4, 0xE3, 0x7B,
+             0xF0, 0xCC, 0x05, 0xC4, 0xE2, 0xD9, 0xF7, 0x43, 0x04, 0xF3, 0x0F, 0xBC, 0xE1}},
 };
 
 std::string Replace(std::string text, const std::string& pattern,
@@ -195,12 +207,9 @@ std::string LineDifference(const std::string& actual, const std::string& expecte
   }
 }
 
-}  // namespace
-
-TEST_CASE("emitted code is what was accepted") {
+void CheckListings(TestMachine& machine, std::span<const Snippet> snippets) {
   const bool accept = std::getenv("RING3_ACCEPT_GOLDEN") != nullptr;
-  TestMachine machine;
-  for (const Snippet& snippet : kSnippets) {
+  for (const Snippet& snippet : snippets) {
     const std::string path = fmt::format("{}/{}.golden", RING3_GOLDEN_FOLDER, snippet.name);
     const std::string actual = Listing(machine, snippet);
     if (accept) {
@@ -213,4 +222,19 @@ TEST_CASE("emitted code is what was accepted") {
     INFO(snippet.name << ": - accepted, + emitted now\n" << LineDifference(actual, expected.str()));
     CHECK(actual == expected.str());
   }
+}
+
+}  // namespace
+
+TEST_CASE("emitted code is what was accepted") {
+  TestMachine machine({.model = "n270"});
+  CheckListings(machine, kSnippets);
+}
+
+TEST_CASE("emitted code for AVX and BMI is what was accepted") {
+  const CpuModel& max = FindCpuModel("max");
+  constexpr uint32_t kNeeded = cpuid7_ebx::kAvx2 | cpuid7_ebx::kBmi1 | cpuid7_ebx::kBmi2;
+  if ((max.features7_ebx & kNeeded) != kNeeded || !(max.features_ecx & cpuid_ecx::kFma)) return;
+  TestMachine machine;
+  CheckListings(machine, kAvxSnippets);
 }

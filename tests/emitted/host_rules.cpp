@@ -15,10 +15,12 @@ bool AllowedCategory(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_ADOX_ADCX:
     case ZYDIS_CATEGORY_AVX:
     case ZYDIS_CATEGORY_AVX2:
+    case ZYDIS_CATEGORY_AVX2GATHER:
     case ZYDIS_CATEGORY_BINARY:
     case ZYDIS_CATEGORY_BITBYTE:
     case ZYDIS_CATEGORY_BMI1:
     case ZYDIS_CATEGORY_BMI2:
+    case ZYDIS_CATEGORY_BLEND:
     case ZYDIS_CATEGORY_BROADCAST:
     case ZYDIS_CATEGORY_CMOV:
     case ZYDIS_CATEGORY_COND_BR:
@@ -26,6 +28,7 @@ bool AllowedCategory(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_DATAXFER:
     case ZYDIS_CATEGORY_FCMOV:
     case ZYDIS_CATEGORY_FLAGOP:
+    case ZYDIS_CATEGORY_GATHER:
     case ZYDIS_CATEGORY_LOGICAL:
     case ZYDIS_CATEGORY_LOGICAL_FP:
     case ZYDIS_CATEGORY_LZCNT:
@@ -35,9 +38,12 @@ bool AllowedCategory(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_POP:
     case ZYDIS_CATEGORY_PREFETCH:
     case ZYDIS_CATEGORY_PUSH:
+    case ZYDIS_CATEGORY_RDRAND:
+    case ZYDIS_CATEGORY_RDSEED:
     case ZYDIS_CATEGORY_ROTATE:
     case ZYDIS_CATEGORY_SEMAPHORE:
     case ZYDIS_CATEGORY_SETCC:
+    case ZYDIS_CATEGORY_SHA:
     case ZYDIS_CATEGORY_SHIFT:
     case ZYDIS_CATEGORY_SSE:
     case ZYDIS_CATEGORY_STRINGOP:
@@ -63,7 +69,7 @@ constexpr ZydisMnemonic kExceptions[] = {
     ZYDIS_MNEMONIC_MASKMOVQ, ZYDIS_MNEMONIC_MASKMOVDQU, ZYDIS_MNEMONIC_VMASKMOVDQU, ZYDIS_MNEMONIC_XLAT,
     ZYDIS_MNEMONIC_FNSAVE,   ZYDIS_MNEMONIC_FRSTOR,     ZYDIS_MNEMONIC_FNSTENV,     ZYDIS_MNEMONIC_FLDENV,
     ZYDIS_MNEMONIC_FXSAVE,   ZYDIS_MNEMONIC_FXRSTOR,    ZYDIS_MNEMONIC_FXSAVE64,    ZYDIS_MNEMONIC_FXRSTOR64,
-    ZYDIS_MNEMONIC_RDPID,    ZYDIS_MNEMONIC_VZEROALL,   ZYDIS_MNEMONIC_ENTER,       ZYDIS_MNEMONIC_LEAVE};
+    ZYDIS_MNEMONIC_RDPID,    ZYDIS_MNEMONIC_ENTER,      ZYDIS_MNEMONIC_LEAVE};
 
 template <size_t N>
 bool In(const ZydisMnemonic (&list)[N], ZydisMnemonic mnemonic) {
@@ -94,8 +100,8 @@ bool MayAccessVcpu(int64_t offset, unsigned bytes, bool write) {
   return false;
 }
 
-constexpr size_t kNegatedSizeField = offsetof(SegmentAccess, negated_size), kInsideField = offsetof(SegmentAccess, inside),
-                 kOutsideField = offsetof(SegmentAccess, outside);
+constexpr size_t kNegatedSizeField = offsetof(SegmentAccess, negated_size),
+                 kInsideField = offsetof(SegmentAccess, inside), kOutsideField = offsetof(SegmentAccess, outside);
 
 /// Whether `offset` is that of a field of some segment's SegmentAccess.
 bool IsSegmentField(int64_t offset, size_t field) {
@@ -193,6 +199,7 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     const bool cut = address32 || (base.Is32Bits() && !has_index && op.mem.disp.value == 0);
     return cut ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds GS.base to more than 32 bits");
   }
+  if (op.mem.type == ZYDIS_MEMOP_TYPE_VSIB) return bad("adds vector elements that nothing cuts");
   if (address32) return bad("is cut to 32 bits but not in the window");
   if (has_index && op.mem.scale == 1 && index.holds == Holds::kWindow) {
     return base.Is32Bits() ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds more than 32 bits to the window");
@@ -214,8 +221,8 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     }
     case Holds::kSegment: {
       constexpr int64_t kFarPointerOffset = 4;
-      const bool inside = has_index && op.mem.scale == 1 && index.Is32Bits() && displacement >= 0 &&
-                          displacement <= kFarPointerOffset;
+      const bool inside =
+          has_index && op.mem.scale == 1 && index.Is32Bits() && displacement >= 0 && displacement <= kFarPointerOffset;
       return inside ? MemoryVerdict{Reaches::kGuestMemory} : bad("adds more than 32 bits to a segment");
     }
     case Holds::kSegmentAddress:

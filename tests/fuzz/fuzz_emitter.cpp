@@ -24,7 +24,7 @@ constexpr uint8_t kOneInstruction = 1, kNoLinks = 2, kCounts = 4, kSelfChecking 
 /// What is slow to make is kept: a translator for each set of options, with memory and windows of its own.
 struct World {
   explicit World(uint8_t flags)
-      : translator(physical, mmu,
+      : translator(physical, mmu, FindCpuModel("max"),
                    {.cache_bytes = CodeCache::kMinBytes,
                     .max_block_instructions = flags & kOneInstruction ? 1u : 64u,
                     .link_blocks = !(flags & kNoLinks),

@@ -25,7 +25,7 @@ bool FaultUnspecified(const Program& program, const Outcome& native) {
   if (at >= program.code.size()) return false;
   const Bytes code(native.code.begin() + program.offset + at, native.code.end());
   ZydisDecodedInstruction insn;
-  const ZydisDecoder decoder = MakeGuestDecoder(program.Code32());
+  const ZydisDecoder decoder = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), program.Code32()));
   if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, nullptr, code.data(), code.size(), &insn))) return true;
   // Misaligned and outside its segment: which of the two.
   constexpr uint16_t kSseBits = 128;

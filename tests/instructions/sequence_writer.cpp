@@ -298,7 +298,8 @@ class Writer {
     if (row.form == OperandForm::kRegister) code.push_back(modrm);
     if (row.form == OperandForm::kMemory) AppendMemory(modrm, code);
     while (code.size() < kLongest) code.push_back(Byte(random_.OneIn(2) ? random_.Below(8) : random_.Word()));
-    static const ZydisDecoder kDecoder32 = MakeGuestDecoder(true), kDecoder16 = MakeGuestDecoder(false);
+    static const ZydisDecoder kDecoder32 = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), true)),
+                              kDecoder16 = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), false));
     trial.decoded = ZYAN_SUCCESS(ZydisDecoderDecodeFull(code32_ ? &kDecoder32 : &kDecoder16, code.data(), code.size(),
                                                         &trial.insn, trial.operands));
     if (!trial.decoded || Incomparable(trial) || Unwanted(trial)) return false;

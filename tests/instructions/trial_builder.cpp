@@ -16,7 +16,8 @@ constexpr unsigned kLongest = 15;
 bool IsOperandPrefix(uint8_t byte) { return byte == kOperandSize || byte == kRep || byte == kRepne; }
 
 bool Decode(const Bytes& code, bool code32, SingleTrial& trial) {
-  static const ZydisDecoder kDecoder32 = MakeGuestDecoder(true), kDecoder16 = MakeGuestDecoder(false);
+  static const ZydisDecoder kDecoder32 = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), true)),
+                            kDecoder16 = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), false));
   trial.decoded = ZYAN_SUCCESS(ZydisDecoderDecodeFull(code32 ? &kDecoder32 : &kDecoder16, code.data(), code.size(),
                                                       &trial.insn, trial.operands));
   return trial.decoded;

@@ -65,7 +65,7 @@ class Enumeration {
     for (auto& [key, row] : found) rows_.push_back(std::move(row));
   }
 
-  ZydisDecoder decoder_ = MakeGuestDecoder(true);
+  ZydisDecoder decoder_ = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), true));
   std::vector<EncodingRow> rows_;
 };
 

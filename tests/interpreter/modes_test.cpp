@@ -255,15 +255,30 @@ TEST_CASE("extensions that the model lacks are undefined") {
   max.EnterFlat(3);
   for (auto code : {std::initializer_list<uint8_t>{0xC5, 0xF8, 0x77},
                     {0x0F, 0x01, 0xD0},
-                    {0x0F, 0xC7, 0xF0},
+                    {0xF2, 0x0F, 0x79, 0xC1},
                     {0x0F, 0x05},
                     {0x0F, 0xAA},
-                    {0x0F, 0x38, 0xDC, 0xC1}}) {
+                    {0x0F, 0x01, 0xC8}}) {
     CHECK(FaultOf([&] { max.Step(code); }).vector == Vector::kInvalidOpcode);
   }
-  max.Reg(kEcx) = 8;
-  max.Step({0xF3, 0x0F, 0xBC, 0xC1});  // TZCNT runs as BSF where BMI1 doesn't exist
-  CHECK(max.Reg(kEax) == 3);
-  max.Step({0xF3, 0x0F, 0xBD, 0xC1});  // LZCNT as BSR
-  CHECK(max.Reg(kEax) == 3);
+  for (bool real : {false, true}) {  // VEX exists in protected mode alone
+    if (real) max.EnterReal(0x100, 0);
+    max.cpu.state.cr4 |= cr4::kOsxsave;
+    max.cpu.state.xcr0 = max.cpu.model.Xcr0Supported();
+    if (!max.cpu.state.xcr0) break;
+    for (auto code : {std::initializer_list<uint8_t>{0xC5, 0xF8, 0x77}, {0xC4, 0xE2, 0x68, 0xF2, 0xC9}}) {
+      if (real) {
+        CHECK(FaultOf([&] { max.Step(code); }).vector == Vector::kInvalidOpcode);
+      } else {
+        max.Step(code);
+      }
+    }
+  }
+  Machine atom("n270");
+  atom.EnterFlat(3);
+  atom.Reg(kEcx) = 8;
+  atom.Step({0xF3, 0x0F, 0xBC, 0xC1});  // TZCNT runs as BSF where BMI1 doesn't exist
+  CHECK(atom.Reg(kEax) == 3);
+  atom.Step({0xF3, 0x0F, 0xBD, 0xC1});  // LZCNT as BSR
+  CHECK(atom.Reg(kEax) == 3);
 }

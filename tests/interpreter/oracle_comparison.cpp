@@ -68,6 +68,11 @@ Outcome Interpret(Machine& machine, const Trial& trial) {
   state.eflags = trial.eflags;
   state.eip = Machine::kCode + Machine::kRegionBytes / 2;
   state.fxsave = trial.fxsave;
+  state.ymm_high = trial.ymm_high;
+  if (const uint32_t supported = machine.cpu.model.Xcr0Supported()) {
+    state.cr4 |= cr4::kOsxsave;
+    state.xcr0 = supported;
+  }
   state.dr[6] = 0;
   machine.Put(Machine::kCode, CodePage(trial));
   machine.Put(Machine::kData, Noise(trial.seed, Machine::kRegionBytes));
@@ -87,6 +92,7 @@ OracleResult AskProcessor(const Trial& trial) {
   state.eflags = trial.eflags;
   state.eip = Machine::kCode + Machine::kRegionBytes / 2;
   state.fxsave = trial.fxsave;
+  state.ymm_high = trial.ymm_high;
   state.regions = {{Machine::kCode, CodePage(trial), true},
                    {Machine::kData, Noise(trial.seed, Machine::kRegionBytes), true},
                    {Machine::kStack, Noise(trial.seed + 1, Machine::kRegionBytes), true}};
@@ -107,6 +113,11 @@ void CompareFpu(const CpuState& state, const OracleState& expected, Text& text) 
     const bool pointer = (i >= kPointersBegin && i < kPointersEnd) || (i >= kMxcsrMask && i < kMxcsrMask + 4);
     if (pointer || state.fxsave[i] == expected.fxsave[i]) continue;
     text.Add("  fxsave[%u] %02x, processor %02x\n", i, state.fxsave[i], expected.fxsave[i]);
+    return;
+  }
+  for (unsigned i = 0; i < kYmmHighBytes; ++i) {
+    if (state.ymm_high[i] == expected.ymm_high[i]) continue;
+    text.Add("  ymm%u[%u] %02x, processor %02x\n", i / 16, 16 + i % 16, state.ymm_high[i], expected.ymm_high[i]);
     return;
   }
 }
@@ -141,6 +152,9 @@ Trial MakeTrial(std::vector<uint8_t> code, uint32_t seed) {
   trial.fxsave[4] = static_cast<uint8_t>(random() % 4 ? 0xFF : random());
   const uint16_t fsw = static_cast<uint16_t>(random() & 0x7F00);
   std::memcpy(&trial.fxsave[2], &fsw, sizeof fsw);
+  if (FindCpuModel("max").Xcr0Supported() & xstate::kAvx) {
+    for (uint8_t& byte : trial.ymm_high) byte = static_cast<uint8_t>(random());
+  }
   return trial;
 }
 

@@ -16,6 +16,7 @@ struct Trial {
   std::array<uint32_t, kGprCount> gpr{};
   uint32_t eflags = eflags::kReserved1 | eflags::kIf;
   std::array<uint8_t, 512> fxsave{};
+  std::array<uint8_t, kYmmHighBytes> ymm_high{};
   uint32_t seed = 0;  // contents of the data and stack regions
   /// Flags not compared; by default those the decoder calls undefined.
   std::optional<uint32_t> ignored_flags;

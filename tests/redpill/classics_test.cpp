@@ -73,7 +73,9 @@ TEST_CASE("CPUID names no hypervisor, and the leaves of hypervisors are those be
                          },
                          [](TestMachine& m, const Outcome& o) {
                            const CpuModel& model = m.GetCpu().model;
-                           const CpuidResult beyond = model.Cpuid(model.max_leaf + 1, 0);
+                           const CpuState& s = m.State();
+                           const CpuidContext context{.osxsave = (s.cr4 & cr4::kOsxsave) != 0, .xcr0 = s.xcr0};
+                           const CpuidResult beyond = model.Cpuid(model.max_leaf + 1, o.gpr[kEsi], context);
                            CHECK((o.gpr[kEsi] & cpuid_ecx::kHypervisor) == 0);
                            CHECK(CpuidResult{o.gpr[kEax], o.gpr[kEbx], o.gpr[kEcx], o.gpr[kEdx]} == beyond);
                          }});

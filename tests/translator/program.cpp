@@ -84,6 +84,8 @@ uint16_t AtCpl0(uint16_t selector) {
   return selector == guest::kData3 ? guest::kData0 : static_cast<uint16_t>(selector & ~kRpl);
 }
 
+bool HasAvx() { return FindCpuModel("max").Xcr0Supported() & xstate::kAvx; }
+
 void CompareBytes(const char* what, uint32_t base, const Bytes& actual, const Bytes& expected, std::string& text) {
   for (size_t i = 0; i < expected.size(); ++i) {
     if (actual[i] == expected[i]) continue;
@@ -93,6 +95,12 @@ void CompareBytes(const char* what, uint32_t base, const Bytes& actual, const By
 }
 
 void CompareFpu(const Outcome& actual, const Outcome& expected, bool ignore_pointers, std::string& text) {
+  for (unsigned i = 0; i < kYmmHighBytes; ++i) {
+    if (actual.ymm_high[i] == expected.ymm_high[i]) continue;
+    text += fmt::format("  ymm{}[{}] {:02x}, expected {:02x}\n", i / kXmmBytes, kXmmBytes + i % kXmmBytes,
+                        actual.ymm_high[i], expected.ymm_high[i]);
+    break;
+  }
   constexpr unsigned kFop = 6, kPointers = 8, kMxcsr = 24, kMxcsrMask = 28, kMxcsrMaskEnd = 32, kXmmEnd = 288;
   for (unsigned i = 0; i < kXmmEnd; ++i) {
     const bool pointer = i >= kPointers && i < kMxcsr;
@@ -122,6 +130,9 @@ Program MakeProgram(Bytes code, uint32_t seed, unsigned cpl) {
   p.eflags |= random() & (eflags::kCf | eflags::kPf | eflags::kAf | eflags::kZf | eflags::kSf | eflags::kOf);
   if (random() % 4 == 0) p.eflags |= eflags::kDf;
   p.fxsave = FpuNoise(random);
+  if (HasAvx()) {
+    for (uint8_t& byte : p.ymm_high) byte = static_cast<uint8_t>(random());
+  }
   return p;
 }
 
@@ -193,6 +204,7 @@ void Load(TestMachine& machine, const Program& program) {
   s.eip = program.Start();
   s.eflags = program.eflags;
   s.fxsave = program.fxsave;
+  s.ymm_high = program.ymm_high;
 }
 
 Outcome RunOn(TestMachine& machine, const Program& program) {
@@ -206,6 +218,7 @@ Outcome RunNatively(const Program& program) {
   start.eip = program.Start();
   start.eflags = program.eflags;
   start.fxsave = program.fxsave;
+  start.ymm_high = program.ymm_high;
   Bytes code(guest::kCodeBytes, kInt3);
   std::copy(program.code.begin(), program.code.end(), code.begin() + program.offset);
   Contents contents(program);
@@ -227,6 +240,7 @@ Outcome RunNatively(const Program& program) {
     if (program.cpl != 3) out.error_code &= ~pferr::kUser;
   }
   out.fxsave = result.state.fxsave;
+  out.ymm_high = result.state.ymm_high;
   out.data = result.state.regions[1].bytes;
   out.stack = result.state.regions[2].bytes;
   if (program.segmentation) {
@@ -249,7 +263,7 @@ std::string Difference(const Outcome& actual, const Outcome& expected, const Ign
     if (a != e) text += fmt::format("  {} {:08x}, expected {:08x}\n", what, a, e);
   };
   check("error code", actual.error_code, expected.error_code);
-  if (expected.vector == kPageFault) check("cr2", actual.cr2, expected.cr2);
+  if (expected.vector == kPageFault && !ignore.fault_address) check("cr2", actual.cr2, expected.cr2);
   for (unsigned i = 0; i < kGprCount; ++i) check(kNames[i], actual.gpr[i], expected.gpr[i]);
   check("eip", actual.eip, expected.eip);
   check("eflags", actual.eflags & ~ignore.flags, expected.eflags & ~ignore.flags);
@@ -296,7 +310,7 @@ std::string Describe(const Program& program) {
   if (program.segmentation) text += DescribeSegments(*program.segmentation, program.cpl);
   ZydisFormatter formatter;
   ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-  const ZydisDecoder decoder = MakeGuestDecoder(program.Code32());
+  const ZydisDecoder decoder = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), program.Code32()));
   for (size_t at = 0; at < program.code.size();) {
     ZydisDecodedInstruction insn;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];

@@ -36,6 +36,7 @@ struct Program {
   std::array<uint32_t, kGprCount> gpr{};
   uint32_t eflags = eflags::kReserved1 | eflags::kIf;
   std::array<uint8_t, 512> fxsave{};
+  std::array<uint8_t, kYmmHighBytes> ymm_high{};
   uint32_t seed = 0;
   unsigned cpl = 3;
   std::vector<Patch> patches;
@@ -63,9 +64,10 @@ Outcome RunNatively(const Program& program);
 
 struct Ignore {
   uint32_t flags = 0;
-  bool x87_pointers = true;  // FIP, FDP: native ones have another layout
-  bool selectors = false;    // native FS and GS are others
-  bool rpl = false;          // the expected selectors are those at CPL 3, the actual ones at CPL 0
+  bool x87_pointers = true;    // FIP, FDP: native ones have another layout
+  bool fault_address = false;  // CR2: which of several bytes is reported differs between processors
+  bool selectors = false;      // native FS and GS are others
+  bool rpl = false;            // the expected selectors are those at CPL 3, the actual ones at CPL 0
 };
 
 /// What differs, a line each; empty when nothing does.

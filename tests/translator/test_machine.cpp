@@ -48,10 +48,11 @@ void Crash(int signal, siginfo_t* info, void*) {
 TestMachine::TestMachine(TestMachineOptions options)
     : options_(options),
       kernel_base_(options.kernel_base),
-      vcpu_{.run = {},
-            .cpu = {.state = {}, .model = FindCpuModel("max"), .memory = linear_, .mmu = mmu_, .ports = ports_}} {
+      vcpu_{
+          .run = {},
+          .cpu = {.state = {}, .model = FindCpuModel(options.model), .memory = linear_, .mmu = mmu_, .ports = ports_}} {
   if (!options.interpreter) {
-    translator_ = std::make_unique<Translator>(physical_, mmu_, options.translator);
+    translator_ = std::make_unique<Translator>(physical_, mmu_, vcpu_.cpu.model, options.translator);
     engine_ = std::make_unique<BtEngine>(vcpu_, mmu_, *translator_, trace_);
     signals_ = std::make_unique<HostSignals>(vcpu_, mmu_, *translator_, options.crash ? options.crash : Crash);
   }
@@ -155,6 +156,10 @@ void TestMachine::Reset(unsigned cpl, bool paging) {
   s.Reset();
   s.cr0 = cr0::kPe | cr0::kEt | cr0::kNe | cr0::kMp | (paging ? cr0::kPg | cr0::kWp : 0);
   s.cr4 = cr4::kOsfxsr | cr4::kOsxmmexcpt | cr4::kPge;
+  if (const uint32_t supported = vcpu_.cpu.model.Xcr0Supported()) {
+    s.cr4 |= cr4::kOsxsave;
+    s.xcr0 = supported;
+  }
   s.cr3 = guest::kPageDirectory;
   s.cpl = static_cast<uint8_t>(cpl);
   s.gdtr = {kernel_base_ + guest::kGdt, kGdtLimit};
@@ -239,7 +244,7 @@ Outcome TestMachine::Run() {
 
 Outcome TestMachine::Collect() {
   const CpuState& s = State();
-  Outcome out{.cr2 = s.cr2, .gpr = s.gpr, .eip = s.eip, .eflags = s.eflags, .fxsave = s.fxsave};
+  Outcome out{.cr2 = s.cr2, .gpr = s.gpr, .eip = s.eip, .eflags = s.eflags, .fxsave = s.fxsave, .ymm_high = s.ymm_high};
   for (unsigned i = 0; i < kSegCount; ++i) out.selectors[i] = s.seg[i].selector;
   if (s.tr.selector != guest::kMainTask) {
     out.vector = (s.tr.selector - guest::kFirstHandlerTask) / 8u;

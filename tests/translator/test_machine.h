@@ -54,6 +54,7 @@ struct Outcome {
   uint32_t eip = 0, eflags = 0;  // RF excepted
   std::array<uint16_t, kSegCount> selectors{};
   std::array<uint8_t, 512> fxsave{};
+  std::array<uint8_t, kYmmHighBytes> ymm_high{};
   std::vector<uint8_t> data, stack;  // the linear regions
   std::vector<uint8_t> top, code;    // only with the kernel at kHighKernel
 };
@@ -67,7 +68,8 @@ struct GuestShutDown : std::runtime_error {  // a triple fault
 };
 
 struct TestMachineOptions {
-  bool interpreter = false;          // the reference: no translator at all
+  bool interpreter = false;  // the reference: no translator at all
+  const char* model = "max";
   uint64_t most_steps = 50'000'000;  // of the interpreter
   CrashHandler crash = nullptr;      // for faults of the monitor's own; none: one line and an abort
   TranslatorOptions translator{.cache_bytes = 1u << 20};
@@ -82,8 +84,9 @@ class TestMachine {
   ~TestMachine();
   TestMachine(const TestMachine&) = delete;
 
-  /// Protected mode with flat 32-bit segments, FPU as after FNINIT, descriptor tables and TSSs as new. EIP kCode, ESP
-  /// in the middle of the stack region. With paging the page tables stay as they are.
+  /// Protected mode with flat 32-bit segments, AVX enabled where the model has it, FPU as after FNINIT, descriptor
+  /// tables and TSSs as new. EIP kCode, ESP in the middle of the stack region. With paging the page tables stay as they
+  /// are.
   void Reset(unsigned cpl, bool paging = true);
 
   /// Puts code at kCode + offset, the rest of the region being INT3, in frames that were not used for a long time:

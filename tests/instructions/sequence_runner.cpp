@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "monitor/cpu/guest_decoder.h"
 
 namespace ring3 {
@@ -26,12 +28,14 @@ bool FaultUnspecified(const Program& program, const Outcome& native) {
   const Bytes code(native.code.begin() + program.offset + at, native.code.end());
   ZydisDecodedInstruction insn;
   const ZydisDecoder decoder = MakeGuestDecoder(DecoderKind::Of(FindCpuModel("max"), program.Code32()));
-  if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, nullptr, code.data(), code.size(), &insn))) return true;
-  // Misaligned and outside its segment: which of the two.
-  constexpr uint16_t kSseBits = 128;
-  const bool vector = insn.operand_width == kSseBits || insn.meta.isa_ext == ZYDIS_ISA_EXT_SSSE3 ||
-                      insn.meta.category == ZYDIS_CATEGORY_SSE;
-  if (vector && native.vector != kPageFault) return true;
+  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+  if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &insn, operands))) return true;
+  // On the stack, misaligned (#GP) and outside its segment (#SS): which of the two.
+  constexpr uint16_t kVectorBits = 128;
+  const bool on_stack = std::any_of(operands, operands + insn.operand_count, [](const ZydisDecodedOperand& op) {
+    return op.type == ZYDIS_OPERAND_TYPE_MEMORY && op.size == kVectorBits && op.mem.segment == ZYDIS_REGISTER_SS;
+  });
+  if (on_stack && native.vector != kPageFault) return true;
   return insn.meta.category == ZYDIS_CATEGORY_STRINGOP || insn.meta.isa_ext == ZYDIS_ISA_EXT_X87;
 }
 

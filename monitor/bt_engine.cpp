@@ -219,8 +219,6 @@ void BtEngine::StoreFpu() {
     std::memcpy(&image[kFxXmm + kXmmBytes * i], vector, kXmmBytes);
     if (vcpu_.run.avx) std::memcpy(&vcpu_.cpu.state.ymm_high[kXmmBytes * i], vector + kXmmBytes, kXmmBytes);
   }
-  // The host recorded where it executed the last x87 instruction; the guest must see its own EIP and operand. Window
-  // bases are 4 GiB-aligned, so the operand's low half is the guest's address already.
   uint64_t host_pc = 0;
   std::memcpy(&host_pc, &host[kFxFip], sizeof host_pc);
   if (host_pc == 0) {
@@ -230,14 +228,27 @@ void BtEngine::StoreFpu() {
     if (!translator_.GuestEipOf(host_pc)) host_pc = environment.fip;
     std::memcpy(&image[kFxFdp], &environment.fdp, sizeof environment.fdp);
   }
+  NameX87Instruction(host_pc, fcs, fds);
+}
+
+/// The host recorded where it executed the last x87 instruction, and the host address of its operand; the guest must
+/// see its own EIP, and selector and offset of the operand. `fcs` and `fds` are of the image loaded last: they hold
+/// until the next x87 instruction.
+void BtEngine::NameX87Instruction(uint64_t host_pc, uint32_t fcs, uint32_t fds) {
+  auto& image = vcpu_.cpu.state.fxsave;
   const std::optional<uint32_t> eip = translator_.GuestEipOf(host_pc);
   const uint32_t fip = eip.value_or(static_cast<uint32_t>(host_pc));
+  uint32_t fdp = 0;
+  std::memcpy(&fdp, &image[kFxFdp], sizeof fdp);
   if (eip) {
+    const SegmentRegister& segment = vcpu_.cpu.state.Segment(translator_.OperandSegmentOf(host_pc));
     fcs = vcpu_.cpu.state.Segment(Seg::kCs).selector;
-    fds = vcpu_.cpu.state.Segment(Seg::kDs).selector;
+    fds = segment.selector;
+    fdp -= segment.base;  // window bases are 4 GiB-aligned: the low half was the linear address
   }
   std::memcpy(&image[kFxFip], &fip, sizeof fip);
   std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
+  std::memcpy(&image[kFxFdp], &fdp, sizeof fdp);
   std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);
 }
 

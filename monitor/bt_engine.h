@@ -58,6 +58,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   void FollowLink(BlockMode mode);
   bool DeliverPending();
   void Deliver(const GuestFault& fault);
+  void NameX87Instruction(uint64_t host_pc, uint32_t fcs, uint32_t fds);
   void LearnSegments();
   void PrepareSegmentChecks();
   void PrepareSegmentAccesses(BlockMode mode);

@@ -246,6 +246,21 @@ std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
   return cache_.RecoveryAt(id, host_pc).eip;
 }
 
+Seg Translator::OperandSegmentOf(uint64_t host_pc) const {
+  const BlockId id = cache_.FindByHost(host_pc);
+  if (id == kNone || cache_.Get(id).crosses_page) return Seg::kDs;
+  const BlockKey& key = cache_.Get(id).key;
+  const uint32_t eip = cache_.RecoveryAt(id, host_pc).eip;
+  const GuestPhysical at = key.physical + (eip - key.eip);
+  GuestInstruction insn;
+  if (at.PageNumber() != key.physical.PageNumber() ||
+      DecoderFor(key.mode).Decode({memory_.Flat(at), kPageSize - at.PageOffset()}, eip, insn) != DecodeStatus::kOk) {
+    return Seg::kDs;
+  }
+  const ZydisDecodedOperand* memory = insn.MemoryOperand();
+  return memory ? static_cast<Seg>(ZydisRegisterGetId(memory->mem.segment)) : Seg::kDs;
+}
+
 void Translator::NoteUserAccess(uint64_t host_pc) {
   const BlockId id = cache_.FindByHost(host_pc);
   if (id == kNone || cache_.Get(id).crosses_page) return;

@@ -91,6 +91,8 @@ class Translator : public MappingListener {
   void Relax() { pages_.Relax(); }
   /// The guest instruction that a host address in the cache was translated from.
   std::optional<uint32_t> GuestEipOf(uint64_t host_pc) const;
+  /// The segment of that instruction's memory operand; DS where it has none.
+  Seg OperandSegmentOf(uint64_t host_pc) const;
 
   TranslatorStats Stats() const;
   /// Guest and host code of a block, side by side.

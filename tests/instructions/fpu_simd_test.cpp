@@ -1,6 +1,7 @@
 // x87, MMX and SSE: operand forms, alignment, exceptions, and mixing them.
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <tuple>
 
 #include "tests/instructions/trials.h"
 
@@ -268,4 +269,30 @@ TEST_CASE("LDMXCSR of a bit that the host has and no model offers is #GP") {
       },
       Reference::kInterpreter);
   trials.Report(6);
+}
+
+TEST_CASE("saved x87 images name the operand's own segment, by selector and offset") {
+  TestMachine machine;
+  for (const auto& [segment, selector, base] :
+       {std::tuple{fs, guest::kFs, guest::kFsBase}, std::tuple{gs, guest::kGs, guest::kGsBase}}) {
+    constexpr uint32_t kOffset = 0x20;
+    Mem operand = dword_ptr(uint64_t{kOffset});
+    operand.setSegment(segment);
+    const Program program = MakeProgram(Assemble(guest::kCode + Program().offset,
+                                                 [&](Assembler& a) {
+                                                   a.fninit();
+                                                   a.fld(operand);
+                                                   a.hlt();
+                                                 }),
+                                        1, 0);
+    const Outcome outcome = RunOn(machine, program);
+    uint32_t fdp = 0, fds = 0;
+    std::memcpy(&fdp, &outcome.fxsave[16], sizeof fdp);
+    std::memcpy(&fds, &outcome.fxsave[20], sizeof fds);
+    INFO(std::hex << selector << ", base " << base);
+    // A host that was switched away from meanwhile may have lost the pointers.
+    if (fdp == 0) continue;
+    CHECK(fdp == kOffset);
+    CHECK((fds & 0xFFFF) == selector);
+  }
 }

@@ -120,7 +120,10 @@ bool ShadowMmu::Impl::MapRun(WindowId window, uint32_t page, const Translation& 
     return space.Map(window, first, last - first, physical_page, wanted->Has(PageRecord::kHostWritable));
   };
   if (!map() && !(EvictOne(window, false) && map())) return false;
+  // Tables in ROM don't say that this page was accessed, though the walk did; what it found counts.
+  table.Insert(window, page, *wanted, EntriesOf(translation).pte);
   for (uint32_t p = first; p < last; ++p) {
+    if (p == page) continue;
     const PageRecord record = *read(p);
     table.Insert(window, p, record, entries.pte);
   }

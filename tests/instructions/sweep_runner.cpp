@@ -109,13 +109,15 @@ bool Unspecified(const SingleTrial& trial, const Outcome& native) {
     case ZYDIS_MNEMONIC_PUNPCKLBW:
     case ZYDIS_MNEMONIC_PUNPCKLWD:
     case ZYDIS_MNEMONIC_PUNPCKLDQ:
+      return memory;
     // AMD: has switched the x87 registers to MMX, and reports the address of the first byte, stored or not.
+    // It also wraps them at 64 KiB one by one, where other operands just go on.
     case ZYDIS_MNEMONIC_MASKMOVQ:
     case ZYDIS_MNEMONIC_MASKMOVDQU:
-      return memory;
+      return memory || (trial.program.gpr[kEdi] & 0xFFFF) > 0xFFF0;
     // AMD: has pushed the return address before the target is found to be outside its segment.
     case ZYDIS_MNEMONIC_CALL:
-      return checked;
+      return memory;
     // AMD: no ModRM byte belongs to them.
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:

@@ -10,7 +10,6 @@
 namespace ring3 {
 namespace {
 
-constexpr unsigned kMaxElementBytes = 8;
 using VectorBytes = std::array<uint8_t, kYmmBytes>;
 
 /// The element's top bit.

@@ -21,11 +21,13 @@ constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
 struct X87Environment {
   uint32_t control, status, tags, fip, fop_and_selector, fdp, fds;
 };
+
 /// From the window's base to addresses that are never mapped, however large the offset added to them.
 constexpr uint64_t kGuardDistance = 8ull << 30;
 
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
-constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
+constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId | eflags::kVif |
+                                  eflags::kVip;
 
 }  // namespace
 

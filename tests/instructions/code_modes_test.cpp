@@ -90,7 +90,7 @@ std::vector<Mode> Modes() {
 /// Random instructions that the translator does not leave to the monitor, and some that it does.
 class Generator {
  public:
-  Generator(uint32_t seed, bool code32) : random_(seed), decoder_(FindCpuModel("max"), code32), code32_(code32) {}
+  Generator(uint32_t seed, bool code32) : random_(seed), decoder_(FindCpuModel("max"), code32) {}
 
   Bytes Code() {
     Bytes code;
@@ -185,7 +185,6 @@ class Generator {
 
   std::mt19937 random_;
   Decoder decoder_;
-  bool code32_;
   unsigned instructions_ = 0;
 };
 

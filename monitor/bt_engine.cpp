@@ -7,20 +7,29 @@
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
+#include "monitor/interpreter/fpu_state.h"
 #include "monitor/interpreter/interpreter.h"
 
 namespace ring3 {
-namespace {
-
-constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
-
-// FXSAVE image, SDM 1 table 10-2.
-constexpr unsigned kFxFip = 8, kFxFdp = 16, kFxMxcsr = 24, kFxXmm = 160;
 
 /// The image of FNSTENV in 64-bit mode, SDM 1 figure 8-9.
 struct X87Environment {
   uint32_t control, status, tags, fip, fop_and_selector, fdp, fds;
 };
+
+namespace {
+
+constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
+
+/// AMD's XSAVE leaves the x87 pointers out unless an exception is pending: a switch of the host to another thread or
+/// to a signal handler clears them. So does FNINIT, which leaves the rest as it is here.
+bool PointersLost(const X87Environment& environment) {
+  constexpr uint16_t kInitialControl = 0x37F, kInitialTags = 0xFFFF;
+  const bool initial = static_cast<uint16_t>(environment.control) == kInitialControl &&
+                       static_cast<uint16_t>(environment.status) == 0 &&
+                       static_cast<uint16_t>(environment.tags) == kInitialTags;
+  return environment.fip == 0 && !initial && __builtin_cpu_is("amd");
+}
 
 /// From the window's base to addresses that are never mapped, however large the offset added to them.
 constexpr uint64_t kGuardDistance = 8ull << 30;
@@ -207,51 +216,38 @@ void BtEngine::DeliverInterrupt(uint8_t vector) {
 
 void BtEngine::StoreFpu() {
   if (std::exchange(vcpu_.run.fpu_in_image, 1u)) return;
-  alignas(64) std::array<uint8_t, 512> host;
+  alignas(64) std::array<uint8_t, 512> host{};
   X87Environment environment;
   asm volatile("fxsave64 %0\n\tfnstenv %1\n\tfninit" : "=m"(host), "=m"(environment));
-  auto& image = vcpu_.cpu.state.fxsave;
-  uint32_t fcs = 0, fds = 0;  // of the image loaded last: they hold until the next x87 instruction
-  std::memcpy(&fcs, &image[kFxFip + 4], sizeof fcs);
-  std::memcpy(&fds, &image[kFxFdp + 4], sizeof fds);
-  image = host;
-  std::memcpy(&image[kFxMxcsr], &vcpu_.run.mxcsr, sizeof vcpu_.run.mxcsr);
+  CpuState& state = vcpu_.cpu.state;
+  const X87Pointers loaded = LoadPointers(state);
+  state.fxsave = host;
+  StoreFx(state, fxsave::kMxcsr, vcpu_.run.mxcsr);
   const uint8_t* vector = vcpu_.run.ymm.data();
   for (unsigned i = 0; i < kVectorCount; ++i, vector += kYmmBytes) {
-    std::memcpy(&image[kFxXmm + kXmmBytes * i], vector, kXmmBytes);
-    if (vcpu_.run.avx) std::memcpy(&vcpu_.cpu.state.ymm_high[kXmmBytes * i], vector + kXmmBytes, kXmmBytes);
+    std::memcpy(&state.fxsave[fxsave::kXmm0 + kXmmBytes * i], vector, kXmmBytes);
+    if (vcpu_.run.avx) std::memcpy(&state.ymm_high[kXmmBytes * i], vector + kXmmBytes, kXmmBytes);
   }
-  uint64_t host_pc = 0;
-  std::memcpy(&host_pc, &host[kFxFip], sizeof host_pc);
-  if (host_pc == 0) {
-    // AMD's FXSAVE leaves the pointers out unless an exception is pending; FNSTENV has their low halves.
-    const auto base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
-    host_pc = base + (environment.fip - static_cast<uint32_t>(base));
-    if (!translator_.GuestEipOf(host_pc)) host_pc = environment.fip;
-    std::memcpy(&image[kFxFdp], &environment.fdp, sizeof environment.fdp);
-  }
-  NameX87Instruction(host_pc, fcs, fds);
+  const bool unchanged = environment.fip == loaded.fip || PointersLost(environment);
+  StorePointers(state, unchanged ? loaded : NameX87Instruction(environment));
 }
 
-/// The host recorded where it executed the last x87 instruction, and the host address of its operand; the guest must
-/// see its own EIP, and selector and offset of the operand. `fcs` and `fds` are of the image loaded last: they hold
-/// until the next x87 instruction.
-void BtEngine::NameX87Instruction(uint64_t host_pc, uint32_t fcs, uint32_t fds) {
-  auto& image = vcpu_.cpu.state.fxsave;
+/// The host recorded where it executed the last x87 instruction, and the host address of its operand: the guest must
+/// see its own EIP, and selector and offset of the operand.
+X87Pointers BtEngine::NameX87Instruction(const X87Environment& environment) const {
+  // FNSTENV has the low half of the address. FXSAVE has the whole, but on AMD only while an exception is pending.
+  const auto cache = reinterpret_cast<uint64_t>(translator_.Cache().Base());
+  const uint64_t host_pc = cache + (environment.fip - static_cast<uint32_t>(cache));
   const std::optional<uint32_t> eip = translator_.GuestEipOf(host_pc);
-  const uint32_t fip = eip.value_or(static_cast<uint32_t>(host_pc));
-  uint32_t fdp = 0;
-  std::memcpy(&fdp, &image[kFxFdp], sizeof fdp);
-  if (eip) {
-    const SegmentRegister& segment = vcpu_.cpu.state.Segment(translator_.OperandSegmentOf(host_pc));
-    fcs = vcpu_.cpu.state.Segment(Seg::kCs).selector;
-    fds = segment.selector;
-    fdp -= segment.base;  // window bases are 4 GiB-aligned: the low half was the linear address
-  }
-  std::memcpy(&image[kFxFip], &fip, sizeof fip);
-  std::memcpy(&image[kFxFip + 4], &fcs, sizeof fcs);
-  std::memcpy(&image[kFxFdp], &fdp, sizeof fdp);
-  std::memcpy(&image[kFxFdp + 4], &fds, sizeof fds);
+  if (!eip) return {.fip = environment.fip, .fdp = environment.fdp};
+  const CpuState& state = vcpu_.cpu.state;
+  const SegmentRegister& segment = state.Segment(translator_.OperandSegmentOf(host_pc));
+  constexpr uint32_t kFopMask = 0x7FF;
+  return {.fop = static_cast<uint16_t>(environment.fop_and_selector >> 16 & kFopMask),
+          .fcs = state.Segment(Seg::kCs).selector,
+          .fds = segment.selector,
+          .fip = *eip,
+          .fdp = environment.fdp - segment.base};  // window bases are 4 GiB-aligned: the low half was linear
 }
 
 /// Pages with breakpoints are not mapped: what happens in them happens in the interpreter, which knows.

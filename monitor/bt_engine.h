@@ -13,6 +13,9 @@
 
 namespace ring3 {
 
+struct X87Environment;
+struct X87Pointers;
+
 struct EngineStats {
   std::array<uint64_t, static_cast<unsigned>(ExitReason::kCount)> exits{};
   uint64_t interpreted = 0;           // instructions executed on the slow path, for whatever reason
@@ -58,7 +61,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   void FollowLink(BlockMode mode);
   bool DeliverPending();
   void Deliver(const GuestFault& fault);
-  void NameX87Instruction(uint64_t host_pc, uint32_t fcs, uint32_t fds);
+  X87Pointers NameX87Instruction(const X87Environment& environment) const;
   void LearnSegments();
   void PrepareSegmentChecks();
   void PrepareSegmentAccesses(BlockMode mode);

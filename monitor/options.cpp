@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -104,9 +105,27 @@ std::string ModelNames() {
   return names;
 }
 
+/// --without help
+void PrintFastPaths() {
+  for (const FastPathRow& row : kFastPathRows) fmt::print("{:24} {}\n", row.name, row.description);
+}
+
+FastPaths ParseWithout(const std::vector<std::string>& names, FastPaths paths) {
+  for (const std::string& name : names) {
+    if (name == "all") {
+      paths = FastPaths::None();
+    } else if (const auto path = FindFastPath(name)) {
+      paths = paths.Without(*path);
+    } else {
+      throw UsageError(fmt::format("--without {}: no such fast path (--without help lists them)", name));
+    }
+  }
+  return paths;
+}
+
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
-  std::vector<std::string> devices;
+  std::vector<std::string> devices, without;
   std::string sabotage;
   bool nographic = false;
   std::string engine = "bt";
@@ -128,8 +147,10 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--max-seconds", options.max_seconds, "end after this time with exit code 124");
   app.add_flag("--one-instruction-blocks", options.single_instruction_blocks,
                "translate one instruction at a time (debugging)");
+  app.add_option("--without", raw.without, "fast paths to do without, or all; help lists them")->delimiter(',');
   app.add_flag_callback(
-      "--no-link", [&options] { options.link_blocks = false; }, "return to the monitor after every block (debugging)");
+      "--no-link", [&raw] { raw.without.push_back("block-links"); },
+      "return to the monitor after every block (debugging)");
   app.add_flag("--lockstep{blocks}", options.lockstep,
                "compare with a second machine that runs one instruction at a time, by blocks or by interpreter "
                "(debugging)");
@@ -149,9 +170,9 @@ void CheckEngine(Options& options, const RawOptions& raw) {
   options.engine = EngineKind::kKvm;
   const Options unset;
   if (!options.dump_file.empty() || !options.trace_exits_file.empty() || options.single_instruction_blocks ||
-      !options.link_blocks || options.cache_bytes != unset.cache_bytes) {
+      options.fast_paths != unset.fast_paths || options.cache_bytes != unset.cache_bytes) {
     throw UsageError(
-        "--dump, --trace-exits, --one-instruction-blocks, --no-link and --tc-size are about translated code: "
+        "--dump, --trace-exits, --one-instruction-blocks, --without, --no-link and --tc-size are about translated code: "
         "--engine kvm has none");
   }
 }
@@ -171,6 +192,7 @@ void Check(Options& options, const RawOptions& raw) {
   CheckGuest(options);
   options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
+  options.fast_paths = ParseWithout(raw.without, {});
   CheckEngine(options, raw);
   for (const std::string& device : raw.devices) ParseDevice(device, options);
   if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
@@ -239,6 +261,10 @@ Options ParseOptions(int argc, const char* const* argv) {
     throw UsageError(fmt::format("{} (ring3 --help lists the options)", error.what()));
   }
   options.command = demo->parsed() ? Command::kDemo : Command::kRun;
+  if (std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end()) {
+    PrintFastPaths();
+    std::exit(exit_code::kSuccess);
+  }
   Check(options, raw);
   return options;
 }

@@ -7,14 +7,18 @@
 namespace ring3 {
 namespace {
 
+/// Two machines in lockstep must read the same time stamps, so the monitor hands them out.
+FastPaths PathsFor(const Options& options) {
+  return options.lockstep.empty() ? options.fast_paths : options.fast_paths.Without(FastPath::kInlineTimeStamp);
+}
+
 TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
   return {.cache_bytes = options.cache_bytes,
           .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
-          .link_blocks = options.link_blocks,
+          .fast_paths = PathsFor(options),
           .count_executions = !options.stats_file.empty(),
           .dump = dump,
           .record_blocks = !options.lockstep.empty(),
-          .inline_time_stamp = options.lockstep.empty(),
           .sabotage = options.sabotage};
 }
 
@@ -24,7 +28,7 @@ TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, c
                                      const Options& options, lockstep::Recorder* recorder)
     : recorder_(recorder),
       dump_(OpenReport(options.dump_file)),
-      mmu_(physical),
+      mmu_(physical, {.fast_paths = PathsFor(options)}),
       linear_(physical),
       vcpu_{.run = {}, .cpu = {.state = {}, .model = model, .memory = linear_, .mmu = mmu_, .ports = ports}},
       translator_(physical, mmu_, model, MakeTranslatorOptions(options, dump_)),

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "shadowmmu/paging.h"
+#include "translator/fast_paths.h"
 
 namespace ring3 {
 
@@ -18,6 +19,7 @@ using WindowId = uint8_t;
 struct ShadowMmuOptions {
   unsigned user_windows = 12;   // LRU pool, one per recently loaded CR3
   uint32_t vma_budget = 60000;  // host mappings over all windows; whole windows are emptied before it is passed
+  FastPaths fast_paths;
 };
 
 struct ShadowMmuStats {

@@ -19,8 +19,9 @@ bool MadeFrom(const Block& block, uint64_t first, uint64_t end) {
 
 }  // namespace
 
-CodePages::CodePages(PhysicalMemory& memory, ShadowMmu& mmu, CodeCache& cache, BranchTables& tables)
-    : memory_(memory), mmu_(mmu), cache_(cache), tables_(tables) {
+CodePages::CodePages(PhysicalMemory& memory, ShadowMmu& mmu, CodeCache& cache, BranchTables& tables,
+                     FastPaths fast_paths)
+    : memory_(memory), mmu_(mmu), cache_(cache), tables_(tables), fast_paths_(fast_paths) {
   memory_.SetWriteListener(this);
 }
 
@@ -90,6 +91,7 @@ void CodePages::NoteWrite(uint64_t page_number) {
   busy_.insert(page_number);
   Page& page = pages_[page_number];
   if (++page.writes < kWritesBeforeSelfChecking || page.self_checking) return;
+  if (!fast_paths_.Has(FastPath::kSelfCheckingCode)) return;
   page.self_checking = true;
   KillAll(page);
 }

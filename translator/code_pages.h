@@ -11,6 +11,7 @@
 #include "shadowmmu/shadow_mmu.h"
 #include "translator/branch_tables.h"
 #include "translator/code_cache.h"
+#include "translator/fast_paths.h"
 
 namespace ring3 {
 
@@ -23,7 +24,7 @@ struct InvalidationStats {
 /// for a while it climbs down again.
 class CodePages : public WriteListener {
  public:
-  CodePages(PhysicalMemory& memory, ShadowMmu& mmu, CodeCache& cache, BranchTables& tables);
+  CodePages(PhysicalMemory& memory, ShadowMmu& mmu, CodeCache& cache, BranchTables& tables, FastPaths fast_paths);
   ~CodePages() override;
   CodePages(const CodePages&) = delete;
 
@@ -61,6 +62,7 @@ class CodePages : public WriteListener {
   ShadowMmu& mmu_;
   CodeCache& cache_;
   BranchTables& tables_;
+  const FastPaths fast_paths_;
   std::unordered_map<uint64_t, Page> pages_;  // by physical page number
   std::unordered_set<uint64_t> busy_;         // written or self-checking: what Relax() looks at
   InvalidationStats stats_;

@@ -35,6 +35,7 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
       ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
   }
+  if (!fast_paths_.Has(FastPath::kInlineSegmentLoads)) return false;
   const Seg segment = static_cast<Seg>(ZydisRegisterGetId(to.reg.value));
   if (mode_.Paragraphs()) return EmitParagraphLoad(insn, segment);
   if (!mode_.Ring0() || segment == Seg::kCs || segment == Seg::kSs) return false;
@@ -91,6 +92,7 @@ void Emitter::EmitCommitParagraph(Seg segment) {
 
 /// LES, LDS, LSS, LFS, LGS in real and V86 mode.
 bool Emitter::EmitLoadFarPointer(const GuestInstruction& insn) {
+  if (!fast_paths_.Has(FastPath::kInlineSegmentLoads)) return false;
   const ZydisDecodedOperand& memory = insn.operands[1];
   Seg segment = Seg::kDs;
   switch (insn.info.mnemonic) {
@@ -161,7 +163,7 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
 }
 
 bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {
-  if (!mode_.TscAllowed() || !inline_time_stamp_) return false;
+  if (!mode_.TscAllowed() || !fast_paths_.Has(FastPath::kInlineTimeStamp)) return false;
   // EDX:EAX is put together, offset and taken apart again without touching a flag.
   as_.mov(x86::r8, x86::qword_ptr(x86::r12, vcpu_offset::kTscOffset));
   as_.mov(x86::r9d, 32);
@@ -176,7 +178,7 @@ bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitFlags(const GuestInstruction& insn) {
-  if (!mode_.Ring0()) return false;
+  if (!mode_.Ring0() || !fast_paths_.Has(FastPath::kInlineFlags)) return false;
   switch (insn.info.mnemonic) {
     case ZYDIS_MNEMONIC_CLI:
       as_.mov(x86::dword_ptr(x86::r12, vcpu_offset::kInterruptFlag), 0);

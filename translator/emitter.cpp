@@ -12,7 +12,7 @@ namespace ring3 {
 
 using namespace asmjit;
 
-Emitter::Emitter(const Stubs& stubs) : stubs_(stubs) {}
+Emitter::Emitter(const Stubs& stubs, FastPaths fast_paths) : stubs_(stubs), fast_paths_(fast_paths) {}
 
 void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base) {
   code_.reset();

@@ -10,6 +10,7 @@
 #include "translator/block_mode.h"
 #include "translator/code_cache.h"
 #include "translator/decode.h"
+#include "translator/fast_paths.h"
 #include "translator/memory_operand.h"
 #include "translator/stubs.h"
 
@@ -33,7 +34,7 @@ struct Sabotage {
 
 class Emitter {
  public:
-  explicit Emitter(const Stubs& stubs);
+  Emitter(const Stubs& stubs, FastPaths fast_paths);
 
   /// Starts a block that will be copied to `host_base`.
   void Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base);
@@ -46,8 +47,6 @@ class Emitter {
   void FinishRecord(uint32_t record, uint32_t instructions);
   /// Code that does what no guest asked for, behind the instruction that was emitted last.
   void EmitSabotage(Sabotage::Kind kind, uint32_t next_eip);
-  /// Off: RDTSC leaves to the monitor.
-  void SetInlineTimeStamp(bool on) { inline_time_stamp_ = on; }
   /// Code that compares the block's source with what was translated and leaves when it changed. The start goes before
   /// the first instruction; the end, which says how many bytes there are, behind the last.
   uint32_t EmitSelfCheckStart(uint32_t eip);
@@ -154,13 +153,13 @@ class Emitter {
   bool EmitSetInterruptFlag(const GuestInstruction& insn);
 
   const Stubs& stubs_;
+  const FastPaths fast_paths_;
   asmjit::CodeHolder code_;
   asmjit::x86::Assembler as_;
   BlockMode mode_;
   uint32_t start_eip_ = 0;
   uint64_t host_base_ = 0;
   bool ended_ = false;
-  bool inline_time_stamp_ = true;
   bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;

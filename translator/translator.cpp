@@ -22,11 +22,10 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& m
       options_(options),
       cache_(options.cache_bytes, Stubs::kBytes),
       stubs_(cache_.Base()),
-      pages_(memory, mmu, cache_, tables_),
+      pages_(memory, mmu, cache_, tables_, options.fast_paths),
       decoder16_(model, false),
       decoder32_(model, true),
-      emitter_(stubs_) {
-  emitter_.SetInlineTimeStamp(options.inline_time_stamp);
+      emitter_(stubs_, options.fast_paths) {
   mmu_.SetListener(this);
 }
 
@@ -74,7 +73,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
 
 void Translator::LinkExit(LinkId link, BlockId target) {
   // A block that was invalidated while it ran keeps its exits to itself.
-  if (!options_.link_blocks || !cache_.Get(cache_.GetLink(link).source).live) return;
+  if (!LinksBlocks() || !cache_.Get(cache_.GetLink(link).source).live) return;
   if (cache_.Get(target).provisional) return;
   cache_.Connect(link, target);
   ++stats_.links;
@@ -233,7 +232,7 @@ void Translator::WindowEmptied(WindowId window) {
 }
 
 void Translator::NoteEmulatedAccess(GuestPhysical instruction) {
-  if (sites_.NoteEmulation(instruction)) pages_.KillOverlapping(instruction, 1);
+  if (Paths().Has(FastPath::kMmioSites) && sites_.NoteEmulation(instruction)) pages_.KillOverlapping(instruction, 1);
 }
 
 void Translator::NoteDemotedExecution(GuestPhysical instruction) {
@@ -262,6 +261,7 @@ Seg Translator::OperandSegmentOf(uint64_t host_pc) const {
 }
 
 void Translator::NoteUserAccess(uint64_t host_pc) {
+  if (!Paths().Has(FastPath::kUserCopySites)) return;
   const BlockId id = cache_.FindByHost(host_pc);
   if (id == kNone || cache_.Get(id).crosses_page) return;
   const BlockKey& key = cache_.Get(id).key;

@@ -16,6 +16,7 @@
 #include "translator/code_pages.h"
 #include "translator/decode.h"
 #include "translator/emitter.h"
+#include "translator/fast_paths.h"
 #include "translator/site_policy.h"
 #include "translator/stubs.h"
 #include "translator/vcpu.h"
@@ -25,11 +26,10 @@ namespace ring3 {
 struct TranslatorOptions {
   uint64_t cache_bytes = 32u << 20;
   unsigned max_block_instructions = 64;  // 1: one-instruction blocks, for lockstep debugging
-  bool link_blocks = true;               // off: every exit returns to the monitor
+  FastPaths fast_paths;
   bool count_executions = false;         // blocks count how often they run (for --stats)
   FILE* dump = nullptr;                  // every block, guest and host code side by side
   bool record_blocks = false;            // blocks write a BlockRecord when they are entered
-  bool inline_time_stamp = true;         // off: RDTSC is left to the monitor
   Sabotage sabotage;                     // a wrong translation, to test whoever claims to find such
 };
 
@@ -65,7 +65,7 @@ class Translator : public MappingListener {
   /// Branch table for code of this mode in the current window.
   uint32_t* SelectTable(BlockMode mode);
   /// What code looks its targets up in while `table` is selected: the same, or without linking one without entries.
-  const uint32_t* TableOfCode(const uint32_t* table) { return options_.link_blocks ? table : tables_.Nowhere(); }
+  const uint32_t* TableOfCode(const uint32_t* table) { return LinksBlocks() ? table : tables_.Nowhere(); }
 
   const Stubs& GetStubs() const { return stubs_; }
   CodeCache& Cache() { return cache_; }
@@ -97,7 +97,8 @@ class Translator : public MappingListener {
   TranslatorStats Stats() const;
   /// Guest and host code of a block, side by side.
   void Dump(FILE* out, BlockId block) const;
-  bool LinksBlocks() const { return options_.link_blocks; }
+  bool LinksBlocks() const { return options_.fast_paths.Has(FastPath::kBlockLinks); }
+  FastPaths Paths() const { return options_.fast_paths; }
   void CheckInvariants() const { cache_.CheckInvariants(); }
 
  private:

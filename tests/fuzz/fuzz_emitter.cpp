@@ -27,7 +27,7 @@ struct World {
       : translator(physical, mmu, FindCpuModel("max"),
                    {.cache_bytes = CodeCache::kMinBytes,
                     .max_block_instructions = flags & kOneInstruction ? 1u : 64u,
-                    .link_blocks = !(flags & kNoLinks),
+                    .fast_paths = flags & kNoLinks ? FastPaths().Without(FastPath::kBlockLinks) : FastPaths(),
                     .count_executions = (flags & kCounts) != 0}) {}
 
   /// Forgets everything about the code of the input before, and puts `code` there.

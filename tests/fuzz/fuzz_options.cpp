@@ -16,9 +16,10 @@ namespace {
 
 /// Help and version print and end the process, which is right, and untestable here.
 bool EndsTheProcess(const std::string& word) {
+  if (word.find("help") != std::string::npos) return true;
   if (!word.starts_with('-')) return false;
   const bool letters = !word.starts_with("--");
-  return word.find("help") != std::string::npos || word.find("version") != std::string::npos ||
+  return word.find("version") != std::string::npos ||
          (letters && word.find('h') != std::string::npos);
 }
 

@@ -62,14 +62,16 @@ TEST_CASE("a large program in the smallest cache") {
   }
 }
 
-TEST_CASE("one-instruction blocks and unlinked blocks give the same result") {
+TEST_CASE("one-instruction blocks, and any fast path off, give the same result") {
   const Bytes code = BigProgram(1);
   TestMachine reference({.interpreter = true});
   LoadBig(reference, code, 3);
   const Outcome expected = reference.Run();
-  const TranslatorOptions variants[] = {{.cache_bytes = 1 << 20, .max_block_instructions = 1},
-                                        {.cache_bytes = 1 << 20, .link_blocks = false},
-                                        {.cache_bytes = 1 << 20, .count_executions = true}};
+  std::vector<TranslatorOptions> variants = {{.cache_bytes = 1 << 20, .max_block_instructions = 1},
+                                             {.cache_bytes = 1 << 20, .fast_paths = FastPaths::None()},
+                                             {.cache_bytes = 1 << 20, .count_executions = true}};
+  for (const FastPathRow& row : kFastPathRows)
+    variants.push_back({.cache_bytes = 1 << 20, .fast_paths = FastPaths().Without(row.path)});
   for (const TranslatorOptions& options : variants) {
     TestMachine machine({.translator = options});
     LoadBig(machine, code, 3);

@@ -48,7 +48,8 @@ std::span<const MachineKind> MachineKinds() {
       {"kicks", {.translator = {.cache_bytes = kEnough}}, true},
       {"smallest cache", {.translator = {.cache_bytes = CodeCache::kMinBytes}}},
       {"one-instruction blocks", {.translator = {.cache_bytes = kEnough, .max_block_instructions = 1}}},
-      {"no links", {.translator = {.cache_bytes = kEnough, .link_blocks = false}}},
+      {"no links", {.translator = {.cache_bytes = kEnough, .fast_paths = FastPaths().Without(FastPath::kBlockLinks)}}},
+      {"no fast paths", {.translator = {.cache_bytes = kEnough, .fast_paths = FastPaths::None()}}},
   };
   return kinds;
 }

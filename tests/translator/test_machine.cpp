@@ -48,6 +48,7 @@ void Crash(int signal, siginfo_t* info, void*) {
 TestMachine::TestMachine(TestMachineOptions options)
     : options_(options),
       kernel_base_(options.kernel_base),
+      mmu_(physical_, {.fast_paths = options.translator.fast_paths}),
       vcpu_{
           .run = {},
           .cpu = {.state = {}, .model = FindCpuModel(options.model), .memory = linear_, .mmu = mmu_, .ports = ports_}} {

@@ -143,7 +143,7 @@ class TestMachine {
   const TestMachineOptions options_;
   const uint32_t kernel_base_;
   PhysicalMemory physical_{guest::kRamBytes};
-  ShadowMmu mmu_{physical_};
+  ShadowMmu mmu_;
   LinearMemory linear_{physical_};
   PortBus ports_;
   Vcpu vcpu_;

@@ -5,7 +5,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
 
+#include "bench/bench.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/crash_report.h"
 #include "monitor/host_check.h"
@@ -32,6 +34,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);      // a closed output is an error to report, not a reason to die
   std::signal(kKickSignal, SIG_IGN);  // until there is a vCPU to kick
   try {
+    if (argc > 1 && std::string_view(argv[1]) == "bench") return bench::BenchMain(argc - 1, argv + 1);
     const Options options = ParseOptions(argc, argv);
     CheckHost();
     Machine machine(options);

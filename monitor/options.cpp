@@ -24,6 +24,7 @@ Ctrl-A h lists the other keys; everything else, Ctrl-C too, goes to the guest.
 
   ring3 run --kernel vmlinuz --initrd initramfs.cpio.gz --append "console=ttyS0"
   ring3 demo                          what the built-in guest can tell about its hardware
+  ring3 bench                         measures (ring3 bench --help lists its options)
 
 QEMU's spellings work too: -kernel -initrd -append -m -cpu -nographic -no-reboot -serial
 -device isa-debug-exit,iobase=0xf4,iosize=4

@@ -16,4 +16,4 @@ target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_
 add_executable(ring3 main.cpp)
 # The compiler's unwinder first: libunwind has the same entry points, but serves exceptions several times slower.
 target_link_options(ring3_machine INTERFACE LINKER:--no-as-needed,-lgcc_s,--as-needed)
-target_link_libraries(ring3 PRIVATE ring3_machine)
+target_link_libraries(ring3 PRIVATE ring3_machine ring3_bench)

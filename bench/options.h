@@ -1,0 +1,23 @@
+// The command line of "ring3 bench".
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ring3::bench {
+
+struct BenchOptions {
+  std::vector<std::string> suites{"nano", "user", "guest"};
+  std::vector<std::string> engines{"bt"};
+  std::vector<std::string> against{"qemu", "native"};
+  std::vector<std::string> rows;  // empty: all
+  std::string base;               // another ring3 to compare with; empty: none
+  unsigned runs = 5;
+  bool quick = false;
+  std::string json_file;
+};
+
+/// Throws UsageError. Prints and exits for --help.
+BenchOptions ParseBenchOptions(int argc, const char* const* argv);
+
+}  // namespace ring3::bench

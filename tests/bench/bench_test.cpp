@@ -1,0 +1,65 @@
+// Runs the bench in its --quick form and looks at what it writes.
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "tests/machine/process.h"
+
+namespace ring3::test {
+namespace {
+
+using nlohmann::json;
+
+json Bench(std::vector<std::string> arguments) {
+  Scratch scratch;
+  const std::string path = scratch.Path("bench.json");
+  arguments.insert(arguments.begin(), {"bench", "--quick", "--json", path});
+  const Outcome outcome = Run(arguments, {}, 110);
+  CAPTURE(outcome.out, outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  return json::parse(ReadFile(path));
+}
+
+const json& RowNamed(const json& report, const std::string& name) {
+  for (const json& row : report.at("rows")) {
+    if (row.at("name") == name) return row;
+  }
+  FAIL("no row " << name);
+  return report;
+}
+
+void CheckSummary(const json& machine) {
+  CAPTURE(machine.dump());
+  const json& summary = machine.at("summary");
+  CHECK(summary.at("low") <= summary.at("median"));
+  CHECK(summary.at("median") <= summary.at("high"));
+  CHECK(summary.at("high") > 0);
+}
+
+}  // namespace
+
+TEST_CASE("bench: nano measures translated code and the host's", "[nano]") {
+  const json report = Bench({"--suite", "nano", "--against", "native"});
+  CHECK(report.at("facts").contains("cpu"));
+  for (const char* name : {"loop", "call-ret"}) {
+    const json& row = RowNamed(report, name);
+    CHECK(row.at("unit") == "cycles");
+    for (const char* machine : {"bt", "native"}) CheckSummary(row.at("machines").at(machine));
+    CHECK(row.at("ratios").size() == 1);
+  }
+  CheckSummary(RowNamed(report, "int-80h").at("machines").at("bt"));
+}
+
+TEST_CASE("bench: only the rows asked for are measured", "[nano]") {
+  const json report = Bench({"--suite", "nano", "--against", "none", "--rows", "rdtsc"});
+  REQUIRE(report.at("rows").size() == 1);
+  CheckSummary(RowNamed(report, "rdtsc").at("machines").at("bt"));
+}
+
+TEST_CASE("bench: bad options are usage errors", "[usage]") {
+  CHECK(Run({"bench", "--suite", "micro"}).exit_code == 2);
+  CHECK(Run({"bench", "--against", "vmware"}).exit_code == 2);
+  CHECK(Run({"bench", "--runs", "0"}).exit_code == 2);
+  CHECK(Run({"bench", "--help"}).exit_code == 0);
+}
+
+}  // namespace ring3::test

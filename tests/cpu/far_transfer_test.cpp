@@ -201,4 +201,21 @@ TEST_CASE("far return checks") {
   CHECK_FAULT(guest, Gp(kKernelCode), with({kTarget, kKernelCode}));
 }
 
+TEST_CASE("a return to more privilege is refused before the stack beyond its frame is looked at") {
+  Guest guest;
+  guest.EnterUser();
+  SegmentRegister& ss = guest.state.Segment(Seg::kSs);
+  guest.state.gpr[kEsp] = kUserStack - 12;
+  for (const uint32_t value : {kTarget, uint32_t{kKernelCode}, 0u}) {
+    guest.Poke<uint32_t>(guest.state.gpr[kEsp], value);
+    guest.state.gpr[kEsp] += 4;
+  }
+  guest.state.gpr[kEsp] = kUserStack - 12;
+  ss.limit = kUserStack - 1;
+  CHECK_FAULT(guest, Gp(kKernelCode), FarReturn(guest.cpu, OperandSize::k32, 0x8000));
+  CHECK_FAULT(guest, Gp(kKernelCode), InterruptReturn(guest.cpu, OperandSize::k32));
+  ss.limit = kUserStack - 9;
+  CHECK_FAULT(guest, Fault(Vector::kStackFault, 0), FarReturn(guest.cpu, OperandSize::k32, 0x8000));
+}
+
 }  // namespace ring3::test

@@ -95,6 +95,22 @@ const char* UndefinedLength(const SingleTrial& t) {
 
 }  // namespace
 
+uint32_t UndefinedFlags(uint16_t mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_AAA:
+    case ZYDIS_MNEMONIC_AAS:
+      return eflags::kOf | eflags::kSf | eflags::kZf | eflags::kPf;
+    case ZYDIS_MNEMONIC_AAD:
+    case ZYDIS_MNEMONIC_AAM:
+      return eflags::kOf | eflags::kAf | eflags::kCf;
+    case ZYDIS_MNEMONIC_DAA:
+    case ZYDIS_MNEMONIC_DAS:
+      return eflags::kOf;
+    default:
+      return 0;
+  }
+}
+
 const char* Incomparable(const SingleTrial& t) {
   if (!t.decoded) return UndefinedLength(t);
   if (!OfferedByMax(t.insn.meta.isa_set)) return "#UD to the model, something else to the host";

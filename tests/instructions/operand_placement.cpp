@@ -9,7 +9,7 @@
 namespace ring3 {
 namespace {
 
-constexpr uint32_t kLow16 = 0xFFFF, kSseBytes = 16, kRepeatedBytes = 0x1000, kPushedBytes = 32;
+constexpr uint32_t kLow16 = 0xFFFF, kSseBytes = 16, kFxsaveBytes = 512, kRepeatedBytes = 0x1000, kPushedBytes = 32;
 
 class Placement {
  public:
@@ -160,7 +160,7 @@ class Placement {
     const uint32_t target = segment.base + offset;
     t_.target = target;
     t_.operand_bytes = size;
-    t_.misaligned = size == kSseBytes && target % kSseBytes != 0;
+    t_.misaligned = (size == kSseBytes || size == kFxsaveBytes) && target % kSseBytes != 0;
     NoteWrap(offset, size);
     Patch(target, Contents(size));
     if (insn_.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && random_.OneIn(2)) {
@@ -250,14 +250,21 @@ class Placement {
     uint32_t offset = target - segment.base;
     if (insn_.mnemonic == ZYDIS_MNEMONIC_XLAT) offset -= p_.gpr[kEax] & 0xFF;
     SetBase(Number(op.mem.base), offset);
-    // Repeated, it may reach the end from anywhere.
-    NoteWrap(offset, insn_.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)
-                         ? kRepeatedBytes
-                         : size);
-    if (offset <= size) NoteWrap(~0u, size);  // with DF
+    NoteStringWrap(offset, size);
     Patch(target, NoisyOperand(std::max<uint32_t>(size, 16), random_));
     const bool copies = op.mem.base == ZYDIS_REGISTER_EDI || op.mem.base == ZYDIS_REGISTER_DI;
-    if (copies && random_.OneIn(6)) p_.gpr[kEdi] = p_.gpr[kEsi] + random_.Below(9) - 4;  // overlapping
+    if (copies && random_.OneIn(6)) {
+      p_.gpr[kEdi] = p_.gpr[kEsi] + random_.Below(9) - 4;  // overlapping
+      NoteStringWrap(p_.gpr[kEdi], size);
+    }
+  }
+  /// Repeated, it may reach the end from anywhere, in either direction.
+  void NoteStringWrap(uint32_t offset, uint32_t size) {
+    const bool repeated =
+        insn_.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+    const uint32_t reach = repeated ? kRepeatedBytes : size;
+    NoteWrap(offset, reach);
+    t_.wraps |= offset <= reach && (p_.eflags & eflags::kDf);
   }
 
   /// Far branches that name their target directly.

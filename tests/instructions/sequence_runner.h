@@ -23,6 +23,7 @@ class SequenceRunner {
 
  private:
   bool SeesItsPrivilege(Program program);
+  bool ExecutesDecimals(const Program& program);
   TestMachine translated_, interpreted_;
   uint64_t compared_ = 0;
   std::map<uint32_t, uint64_t> endings_;

@@ -18,7 +18,7 @@ struct SingleTrial {
   uint32_t target = 0;         // linear address and
   uint32_t operand_bytes = 0;  // size of the explicit memory operand, if there is one
   bool wraps = false;          // an operand reaches across the end of a 4 GiB segment
-  bool misaligned = false;     // a 16-byte operand
+  bool misaligned = false;     // a 16-byte operand, or FXSAVE's
   bool system = false;         // of the groups 0F 00 and 0F 01
 };
 
@@ -29,5 +29,9 @@ std::optional<SingleTrial> BuildTrial(const EncodingRow& row, const AddressForm&
 const char* Incomparable(const SingleTrial& trial);
 /// Whether that holds for all trials of a row.
 bool NeverComparable(const EncodingRow& row);
+
+/// Flags that the SDM leaves undefined and that are not the processor's own because C++ computes the instruction: the
+/// decimal ones, which 64-bit mode lacks (SDM 2A, AAA, AAD, AAM, AAS; 2A, DAA, DAS).
+uint32_t UndefinedFlags(uint16_t mnemonic);
 
 }  // namespace ring3

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "monitor/cpu/fault.h"
 
@@ -77,14 +78,16 @@ BranchTables::Table& BranchTables::Reuse(BlockMode mode) {
 void BranchTables::Allocate(Table& table, uint64_t slots) {
   table.slots = Reserve(slots, PROT_READ | PROT_WRITE);
   table.filled_pages.resize(slots / kPageSize);
+  table.listed_pages.resize(slots / kPageSize);
 }
 
 void BranchTables::Insert(uint32_t eip, uint32_t code_offset) {
   const uint32_t page = eip >> kPageShift;
   if (page >= current_->filled_pages.size()) return;
-  if (!current_->filled_pages[page]) {
-    current_->filled_pages[page] = true;
-    current_->filled_list.push_back(page);
+  current_->filled_pages[page] = true;
+  if (!current_->listed_pages[page]) {
+    current_->listed_pages[page] = true;
+    current_->list.push_back(page);
   }
   current_->slots[eip] = code_offset;
 }
@@ -122,23 +125,38 @@ void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages)
   for (const auto& [mode, tables] : by_mode_) {
     const uint32_t first = (page - kLongestReach).value - mode.Code().base;
     for (Table* table : tables) {
-      if (table->window != window || table->filled_list.empty()) continue;
+      if (table->window != window || table->list.empty()) continue;
       ClearSlots(*table, first, kLongestReach + uint64_t{pages} * kPageSize);
     }
   }
 }
 
 void BranchTables::Empty(Table& table) {
-  for (uint32_t page : table.filled_list) {
+  for (uint32_t page : table.list) {
+    table.listed_pages[page] = false;
     if (table.filled_pages[page]) ClearPage(table, page);
   }
-  table.filled_list.clear();
+  table.list.clear();
 }
 
 void BranchTables::ClearWindow(WindowId window) {
   for (const auto& [mode, tables] : by_mode_) {
     for (Table* table : tables) {
       if (table->window == window) Empty(*table);
+    }
+  }
+}
+
+void BranchTables::CheckInvariants() const {
+  for (const std::vector<Table>* tables : {&wide_, &narrow_}) {
+    for (const Table& table : *tables) {
+      size_t listed = 0;
+      for (size_t page = 0; page < table.filled_pages.size(); ++page) {
+        listed += table.listed_pages[page];
+        if (table.filled_pages[page] && !table.listed_pages[page])
+          throw std::logic_error("branch tables: a filled page is not listed");
+      }
+      if (listed != table.list.size()) throw std::logic_error("branch tables: a page is listed twice");
     }
   }
 }

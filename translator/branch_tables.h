@@ -39,6 +39,8 @@ class BranchTables {
   void ClearPages(WindowId window, GuestLinear page, uint32_t pages);
   void ClearWindow(WindowId window);
 
+  void CheckInvariants() const;
+
  private:
   struct Table {
     uint32_t* slots = nullptr;
@@ -46,8 +48,9 @@ class BranchTables {
     WindowId window = 0;
     BlockMode mode;
     uint64_t last_selected = 0;
-    std::vector<bool> filled_pages;     // 4 KiB of EIPs with a filled slot
-    std::vector<uint32_t> filled_list;  // the same, to walk
+    std::vector<bool> filled_pages;  // 4 KiB of EIPs with a filled slot
+    std::vector<bool> listed_pages;  // those filled since the table was empty
+    std::vector<uint32_t> list;      // the same, to walk
   };
   struct ModeHash {
     size_t operator()(BlockMode mode) const { return mode.Hash(); }

@@ -99,7 +99,10 @@ class Translator : public MappingListener {
   void Dump(FILE* out, BlockId block) const;
   bool LinksBlocks() const { return options_.fast_paths.Has(FastPath::kBlockLinks); }
   FastPaths Paths() const { return options_.fast_paths; }
-  void CheckInvariants() const { cache_.CheckInvariants(); }
+  void CheckInvariants() const {
+    cache_.CheckInvariants();
+    tables_.CheckInvariants();
+  }
 
  private:
   struct BlockCounts {

@@ -22,14 +22,8 @@ namespace {
 constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
 
 /// AMD's XSAVE leaves the x87 pointers out unless an exception is pending: a switch of the host to another thread or
-/// to a signal handler clears them. So does FNINIT, which leaves the rest as it is here.
-bool PointersLost(const X87Environment& environment) {
-  constexpr uint16_t kInitialControl = 0x37F, kInitialTags = 0xFFFF;
-  const bool initial = static_cast<uint16_t>(environment.control) == kInitialControl &&
-                       static_cast<uint16_t>(environment.status) == 0 &&
-                       static_cast<uint16_t>(environment.tags) == kInitialTags;
-  return environment.fip == 0 && !initial && __builtin_cpu_is("amd");
-}
+/// to a signal handler clears them. Guest instructions that clear them (FNINIT, FNSAVE) are the interpreter's.
+bool PointersLost(const X87Environment& environment) { return environment.fip == 0 && __builtin_cpu_is("amd"); }
 
 /// From the window's base to addresses that are never mapped, however large the offset added to them.
 constexpr uint64_t kGuardDistance = 8ull << 30;

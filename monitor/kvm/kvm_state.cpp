@@ -6,6 +6,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "monitor/cpu/xstate.h"
 #include "monitor/kvm/kvm_ioctl.h"
 #include "monitor/kvm/kvm_vcpu.h"
 
@@ -15,8 +16,6 @@ namespace {
 constexpr uint32_t kMsrTsc = 0x10, kMsrSysenterCs = 0x174, kMsrSysenterEsp = 0x175, kMsrSysenterEip = 0x176,
                    kMsrPat = 0x277;
 constexpr uint16_t kTssBusyBit = 2;
-constexpr size_t kXsaveHeader = 512;
-constexpr uint64_t kX87AndSse = 3;
 
 constexpr uint32_t kMsrs[] = {kMsrTsc, kMsrSysenterCs, kMsrSysenterEsp, kMsrSysenterEip, kMsrPat};
 using MsrList = KvmList<kvm_msr_entry, std::size(kMsrs)>;
@@ -117,16 +116,32 @@ void KvmVcpu::GetMsrs(CpuState& s) {
 }
 
 void KvmVcpu::PutFpu(const CpuState& s) {
+  if (has_xcrs_) {
+    const kvm_xcrs registers{.nr_xcrs = 1, .flags = 0, .xcrs = {{.xcr = 0, .reserved = 0, .value = s.xcr0}}, .padding = {}};
+    KvmIoctl(vcpu_.Get(), KVM_SET_XCRS, &registers, "KVM_SET_XCRS");
+  }
   XsaveImage image{};
   std::copy(s.fxsave.begin(), s.fxsave.end(), image.begin());
-  std::memcpy(&image[kXsaveHeader], &kX87AndSse, sizeof kX87AndSse);
+  std::copy(s.ymm_high.begin(), s.ymm_high.end(), image.begin() + xstate::kAvxOffset);
+  const bool upper_halves = std::any_of(s.ymm_high.begin(), s.ymm_high.end(), [](uint8_t byte) { return byte != 0; });
+  const uint64_t components = xstate::kX87 | xstate::kSse | (upper_halves ? xstate::kAvx : 0);
+  std::memcpy(&image[xstate::kLegacyBytes], &components, sizeof components);
   KvmIoctl(vcpu_.Get(), kSetXsave, &image, "KVM_SET_XSAVE");
 }
 
 void KvmVcpu::GetFpu(CpuState& s) {
+  if (has_xcrs_) {
+    kvm_xcrs registers{};
+    KvmIoctl(vcpu_.Get(), KVM_GET_XCRS, &registers, "KVM_GET_XCRS");
+    s.xcr0 = static_cast<uint32_t>(registers.xcrs[0].value);
+  }
   XsaveImage image{};
   KvmIoctl(vcpu_.Get(), kGetXsave, &image, "KVM_GET_XSAVE");
   std::copy_n(image.begin(), s.fxsave.size(), s.fxsave.begin());
+  uint64_t components;
+  std::memcpy(&components, &image[xstate::kLegacyBytes], sizeof components);
+  s.ymm_high.fill(0);  // what is not in the image has its initial value
+  if (components & xstate::kAvx) std::copy_n(image.begin() + xstate::kAvxOffset, s.ymm_high.size(), s.ymm_high.begin());
 }
 
 void KvmVcpu::Put(const CpuState& s) {

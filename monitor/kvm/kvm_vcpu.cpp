@@ -71,6 +71,7 @@ KvmVcpu::KvmVcpu(PhysicalMemory& memory, const CpuModel& model)
   void* area = mmap(nullptr, run_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu_.Get(), 0);
   if (area == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mapping the KVM vCPU");
   run_ = static_cast<kvm_run*>(area);
+  has_xcrs_ = ioctl(kvm_.Get(), KVM_CHECK_EXTENSION, KVM_CAP_XCRS) > 0;
   SetCpuid(model);
   MapMemory();
   memory_.AddKindListener(this);

@@ -62,7 +62,7 @@ class KvmVcpu : private KindListener {
   void GetFpu(CpuState& state);
 
   PhysicalMemory& memory_;
-  bool a20_enabled_ = true;
+  bool a20_enabled_ = true, has_xcrs_ = false;
   uint32_t slots_ = 0;
   OwnedFd kvm_, vm_, vcpu_;
   kvm_run* run_ = nullptr;

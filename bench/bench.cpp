@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "bench/images.h"
+#include "bench/linux_suite.h"
 #include "bench/machines.h"
 #include "bench/nano_suite.h"
 #include "bench/options.h"
@@ -17,19 +18,34 @@ namespace {
 
 constexpr int kDisagreement = 1;  // exit code: two machines computed different things
 
-bool Wants(const BenchOptions& options, const char* suite) {
-  return std::find(options.suites.begin(), options.suites.end(), suite) != options.suites.end();
+/// What all rounds share.
+struct Setting {
+  const BenchOptions& options;
+  const ImageFolder& images;
+  const GuestFiles& files;
+  const std::vector<Machine>& machines;
+};
+
+void RunSuite(const std::string& suite, const Machine& machine, unsigned round, const Setting& setting,
+              Results& results) {
+  const bool nano = suite == "nano";
+  const std::string missing = nano ? machine.missing : MissingForLinux(machine, setting.files, setting.images);
+  if (!missing.empty()) {
+    if (round == 0) fmt::print(stderr, "bench: {}: {} suite skipped: {}\n", machine.title, suite, missing);
+    return;
+  }
+  fmt::print(stderr, "bench: round {} of {}: {}: {}\n", round + 1, setting.options.runs, suite, machine.title);
+  if (nano) {
+    RunNano(machine, round, {setting.images.NanoKernel(), setting.images.NanoNative()}, setting.options, results);
+  } else {
+    RunLinux(suite, machine, round, setting.files, setting.images, setting.options, results);
+  }
 }
 
 /// Each machine once. They take turns, so that what the host does besides hits them alike.
-void RunRound(unsigned round, const std::vector<Machine>& machines, const ImageFolder& images,
-              const BenchOptions& options, Results& results) {
-  for (const Machine& machine : machines) {
-    if (!machine.missing.empty()) continue;
-    if (Wants(options, "nano")) {
-      fmt::print(stderr, "bench: round {} of {}: nano: {}\n", round + 1, options.runs, machine.title);
-      RunNano(machine, round, {images.NanoKernel(), images.NanoNative()}, options, results);
-    }
+void RunRound(unsigned round, const Setting& setting, Results& results) {
+  for (const std::string& suite : setting.options.suites) {
+    for (const Machine& machine : setting.machines) RunSuite(suite, machine, round, setting, results);
   }
 }
 
@@ -47,12 +63,11 @@ int BenchMain(int argc, const char* const* argv) {
   const BenchOptions options = ParseBenchOptions(argc, argv);
   const ImageFolder images;
   std::vector<Machine> machines = ChooseMachines(options);
-  for (const Machine& machine : machines) {
-    if (!machine.missing.empty()) fmt::print(stderr, "bench: {} skipped: {}\n", machine.title, machine.missing);
-  }
   LabelInterpretingKvm(machines, images.NanoKernel());
+  const GuestFiles files = FindGuestFiles();
+  const Setting setting{options, images, files, machines};
   Results results;
-  for (unsigned round = 0; round < options.runs; ++round) RunRound(round, machines, images, options, results);
+  for (unsigned round = 0; round < options.runs; ++round) RunRound(round, setting, results);
   return Report(results, machines, options);
 }
 

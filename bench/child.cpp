@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 #include <poll.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -12,6 +11,9 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 
@@ -34,17 +36,40 @@ double SecondsSince(Clock::time_point start) { return std::chrono::duration<doub
   _exit(127);
 }
 
+double CpuSeconds(pid_t pid) {
+  double nanoseconds = 0;
+  std::error_code gone;
+  for (const auto& task : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", pid), gone)) {
+    std::ifstream file(task.path() / "schedstat");
+    double running = 0;
+    if (file >> running) nanoseconds += running;
+  }
+  return nanoseconds * 1e-9;
+}
+
+double OwnMebibytes(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  double kilobytes = 0;
+  for (std::string line; std::getline(file, line);) {
+    for (const char* field : {"RssAnon:", "RssFile:", "VmPTE:"}) {
+      if (line.starts_with(field)) kilobytes += std::strtod(line.c_str() + std::strlen(field), nullptr);
+    }
+  }
+  return kilobytes / 1024;
+}
+
 /// Puts text together to lines.
 class LineReader {
  public:
-  LineReader(Clock::time_point start, std::vector<StampedLine>& lines) : start_(start), lines_(lines) {}
+  LineReader(pid_t pid, Clock::time_point start, std::vector<StampedLine>& lines)
+      : pid_(pid), start_(start), lines_(lines) {}
 
   void Add(const char* text, size_t size) {
     const double seconds = SecondsSince(start_);
     const uint64_t cycles = __rdtsc();
     for (size_t i = 0; i < size; ++i) {
       if (text[i] == '\n') {
-        lines_.push_back({seconds, cycles, pending_});
+        lines_.push_back({seconds, cycles, pending_, CpuSeconds(pid_), OwnMebibytes(pid_)});
         pending_.clear();
       } else if (text[i] != '\r') {
         pending_ += text[i];
@@ -53,6 +78,7 @@ class LineReader {
   }
 
  private:
+  pid_t pid_;
   Clock::time_point start_;
   std::vector<StampedLine>& lines_;
   std::string pending_;
@@ -66,8 +92,8 @@ std::string ContentOf(int fd) {
 }
 
 /// Until the program closes its output. Returns whether that was in time.
-bool ReadLines(int fd, Clock::time_point start, double time_limit, std::vector<StampedLine>& lines) {
-  LineReader reader(start, lines);
+bool ReadLines(int fd, pid_t pid, Clock::time_point start, double time_limit, std::vector<StampedLine>& lines) {
+  LineReader reader(pid, start, lines);
   for (;;) {
     const double left = time_limit - SecondsSince(start);
     pollfd waiting{fd, POLLIN, 0};
@@ -100,16 +126,12 @@ ChildResult RunChild(const std::vector<std::string>& command, double time_limit)
   const pid_t pid = fork();
   if (pid == 0) Execute(command, ends[1], errors);
   close(ends[1]);
-  result.timed_out = !ReadLines(ends[0], start, time_limit, result.lines);
+  result.timed_out = !ReadLines(ends[0], pid, start, time_limit, result.lines);
   if (result.timed_out) kill(pid, SIGKILL);
   close(ends[0]);
   int status = 0;
-  rusage usage{};
-  wait4(pid, &status, 0, &usage);
+  waitpid(pid, &status, 0);
   result.exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
-  result.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
-  result.peak_kilobytes = usage.ru_maxrss;
   result.errors = ContentOf(errors);
   close(errors);
   return result;

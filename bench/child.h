@@ -11,6 +11,8 @@ struct StampedLine {
   double seconds = 0;   // since the program was started
   uint64_t cycles = 0;  // of the host's time-stamp counter
   std::string text;
+  double cpu_seconds = 0;    // that the program has used so far, all threads
+  double own_mebibytes = 0;  // its memory without what it shares, which guest RAM is, and with its page tables
 };
 
 struct ChildResult {
@@ -18,8 +20,6 @@ struct ChildResult {
   std::string errors;              // standard error
   int exit_code = 0;               // 128 + n when signal n ended it
   bool timed_out = false;
-  double cpu_seconds = 0;  // user and system time
-  long peak_kilobytes = 0;
 
   /// One line about an end that was not as it should be.
   std::string Complaint() const;

@@ -10,3 +10,4 @@ ring3_bench_\name\()_end:
         .section .rodata
         image nano_kernel, NANO_KERNEL
         image nano_native, NANO_NATIVE
+        image programs, PROGRAMS

@@ -9,6 +9,7 @@
 
 extern "C" const char ring3_bench_nano_kernel_begin[], ring3_bench_nano_kernel_end[];
 extern "C" const char ring3_bench_nano_native_begin[], ring3_bench_nano_native_end[];
+extern "C" const char ring3_bench_programs_begin[], ring3_bench_programs_end[];
 
 namespace ring3::bench {
 namespace {
@@ -29,6 +30,7 @@ ImageFolder::ImageFolder() {
   folder_ = name;
   Write(NanoKernel(), ring3_bench_nano_kernel_begin, ring3_bench_nano_kernel_end);
   Write(NanoNative(), ring3_bench_nano_native_begin, ring3_bench_nano_native_end);
+  Write(Programs(), ring3_bench_programs_begin, ring3_bench_programs_end);
 }
 
 ImageFolder::~ImageFolder() {

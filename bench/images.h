@@ -15,6 +15,7 @@ class ImageFolder {
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
   std::string NanoKernel() const { return Path("nano.elf"); }
   std::string NanoNative() const { return Path("nano-native"); }
+  std::string Programs() const { return Path("programs"); }
 
  private:
   std::string folder_;

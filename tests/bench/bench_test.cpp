@@ -1,5 +1,6 @@
 // Runs the bench in its --quick form and looks at what it writes.
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "tests/machine/process.h"
@@ -13,7 +14,7 @@ json Bench(std::vector<std::string> arguments) {
   Scratch scratch;
   const std::string path = scratch.Path("bench.json");
   arguments.insert(arguments.begin(), {"bench", "--quick", "--json", path});
-  const Outcome outcome = Run(arguments, {}, 110);
+  const Outcome outcome = Run(arguments, {}, 230);
   CAPTURE(outcome.out, outcome.err);
   REQUIRE(outcome.exit_code == 0);
   return json::parse(ReadFile(path));
@@ -35,6 +36,17 @@ void CheckSummary(const json& machine) {
   CHECK(summary.at("high") > 0);
 }
 
+/// Whether there is a Debian guest to boot. ctest knows the test as skipped by what is printed.
+bool HasGuest() {
+  if (Run({"bench", "--quick", "--suite", "guest", "--rows", "none"}, {}, 110).err.find("is missing") ==
+      std::string::npos)
+    return true;
+  std::puts("skipped, there is no Debian guest (tests/guests/fetch_guests gets it)");
+  return false;
+}
+
+bool RunsI386(const json& row) { return row.at("machines").contains("native"); }
+
 }  // namespace
 
 TEST_CASE("bench: nano measures translated code and the host's", "[nano]") {
@@ -53,6 +65,28 @@ TEST_CASE("bench: only the rows asked for are measured", "[nano]") {
   const json report = Bench({"--suite", "nano", "--against", "none", "--rows", "rdtsc"});
   REQUIRE(report.at("rows").size() == 1);
   CheckSummary(RowNamed(report, "rdtsc").at("machines").at("bt"));
+}
+
+TEST_CASE("bench: user programs compute in the guest what they compute natively", "[user]") {
+  if (!HasGuest()) return;
+  const json report = Bench({"--suite", "user", "--against", "native"});
+  CHECK(report.at("rows").size() >= 15);
+  for (const json& row : report.at("rows")) {
+    CAPTURE(row.dump());
+    const json& guest = row.at("machines").at("bt");
+    CheckSummary(guest);
+    CHECK(guest.at("result").get<std::string>().size() == 8);
+    if (RunsI386(row)) CHECK(guest.at("result") == row.at("machines").at("native").at("result"));
+  }
+}
+
+TEST_CASE("bench: guest workloads end, and boot is timed from outside", "[guest]") {
+  if (!HasGuest()) return;
+  const json report = Bench({"--suite", "guest", "--against", "none", "--rows", "boot,getpid,fork-exec,memory"});
+  REQUIRE(report.at("rows").size() == 4);
+  for (const json& row : report.at("rows")) CheckSummary(row.at("machines").at("bt"));
+  CHECK(RowNamed(report, "fork-exec").at("machines").at("bt").at("result") == "00000005");
+  CHECK(RowNamed(report, "boot").at("unit") == "s");
 }
 
 TEST_CASE("bench: bad options are usage errors", "[usage]") {

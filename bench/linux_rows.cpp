@@ -1,0 +1,123 @@
+#include "bench/linux_rows.h"
+
+#include <algorithm>
+
+namespace ring3::bench {
+namespace {
+
+// 300,000 pseudo-random numbers (Lehmer's generator), so that there is something to sort and to compress.
+constexpr const char* kPrepare =
+    R"(awk 'BEGIN { x = 1; for (i = 0; i < 300000; i++) { x = x * 16807 % 2147483647; print x } }' >numbers
+for i in 1 2 3 4 5 6 7 8; do cat numbers; done >data
+)";
+
+constexpr const char* kBuildMix = R"(rm -rf tree out && mkdir tree out && awk 'BEGIN {
+  for (i = 0; i < 2000; i++) {
+    file = "tree/f" i ".c"
+    for (j = 0; j < 20; j++) print "int f" i "_" j "(int x) { return x * " j "; }" >file
+    close(file)
+  }
+}' && tar cf tree.tar tree && tar xf tree.tar -C out &&
+for file in out/tree/f1?.c out/tree/f1??.c; do sed -i s/int/long/g $file; done &&
+cat out/tree/*.c | sort | awk '{ n += length($0); print n, $0 }' | gzip | gunzip | md5sum | cut -d' ' -f1)";
+
+const std::vector<LinuxRow>& AllRows() {
+  using enum Figure;
+  static const std::vector<LinuxRow> rows = {
+      {"user", "recursion", kTotal, "", true},
+      {"user", "callback-sort", kTotal, "", true},
+      {"user", "hash-table", kTotal, "", true},
+      {"user", "pointer-chase", kTotal, "", true},
+      {"user", "sha256", kTotal, "", true},
+      {"user", "crc32", kTotal, "", true},
+      {"user", "lz-compress", kTotal, "", true},
+      {"user", "matrix", kTotal, "", true},
+      {"user", "queens", kTotal, "", true},
+      {"user", "bytecode", kTotal, "", true},
+      {"user", "large-code", kTotal, "", true},
+      {"user", "x87", kTotal, "", true},
+      {"user", "sse2", kTotal, "", true},
+      {"user", "strings", kTotal, "", true},
+      {"user", "jit-rewrite", kTotal, "", true},
+      {"user", "busybox-md5sum", kTotal, "md5sum <data | cut -d' ' -f1"},
+      {"user", "busybox-sha256sum", kTotal, "sha256sum <data | cut -d' ' -f1"},
+      {"user", "busybox-gzip", kTotal, "gzip <numbers | md5sum | cut -d' ' -f1"},
+      {"user", "busybox-awk", kTotal,
+       "awk 'BEGIN { for (i = 2; i < 300000; i++) s += 1 / (i * i - 1); printf \"%.9f\\n\", s }'"},
+      {"user", "busybox-sort", kTotal, "sort -n numbers | md5sum | cut -d' ' -f1"},
+      {"guest", "boot", kBoot, "", true},
+      {"guest", "getpid", kPerOperation, "", true},
+      {"guest", "system-calls", kPerOperation, "", true},
+      {"guest", "fork-wait", kPerOperation, "", true},
+      {"guest", "fork-exec", kPerOperation, "", true},
+      {"guest", "pipe-ping-pong", kPerOperation, "", true},
+      {"guest", "page-faults", kPerOperation, "", true},
+      {"guest", "shell-loop", kTotal, "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; echo $n"},
+      {"guest", "shell-fork-exec", kTotal,
+       "n=0; while [ $n -lt 200 ]; do \"$(which true)\" || exit; n=$((n + 1)); done; echo $n"},
+      {"guest", "dd", kTotal, "dd if=/dev/zero of=/dev/null bs=4k count=200000 2>/dev/null && echo done"},
+      {"guest", "pipe-128MiB", kTotal, "dd if=/dev/zero bs=64k count=2048 2>/dev/null | wc -c"},
+      {"guest", "line-writes", kTotal, "awk 'BEGIN { for (i = 0; i < 30000; i++) print i }' | md5sum | cut -d' ' -f1"},
+      {"guest", "build-mix", kTotal, kBuildMix},
+      {"guest", "idle", kIdle, "sleep 3; echo slept"},
+      {"guest", "memory", kMemory, ""},
+  };
+  return rows;
+}
+
+/// For a shell: 'text'.
+std::string Quoted(const std::string& text) {
+  std::string out = "'";
+  for (char c : text) {
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out += c;
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+const char* UnitOf(Figure figure) {
+  switch (figure) {
+    case Figure::kTotal:
+      return "ms";
+    case Figure::kPerOperation:
+      return "µs";
+    case Figure::kBoot:
+      return "s";
+    case Figure::kIdle:
+      return "% of a core";
+    case Figure::kMemory:
+      return "MiB";
+  }
+  return "";
+}
+
+std::vector<LinuxRow> LinuxRows(const std::string& suite, const BenchOptions& options) {
+  std::vector<LinuxRow> rows;
+  for (const LinuxRow& row : AllRows()) {
+    const bool named = std::find(options.rows.begin(), options.rows.end(), row.name) != options.rows.end();
+    const bool wanted = options.rows.empty() ? row.quick || !options.quick : named;
+    if (row.suite == suite && wanted) rows.push_back(row);
+  }
+  return rows;
+}
+
+std::string LinuxScript(const std::vector<LinuxRow>& rows, const std::string& programs, bool quick) {
+  std::string script = "echo 'bench: ready'\n";
+  auto uses_data = [](const LinuxRow& row) { return row.suite == "user" && !row.commands.empty(); };
+  if (std::any_of(rows.begin(), rows.end(), uses_data)) script += kPrepare;
+  for (const LinuxRow& row : rows) {
+    if (row.figure == Figure::kBoot || row.figure == Figure::kMemory) continue;
+    if (row.commands.empty()) {
+      script += programs + " run " + row.name + (quick ? " quick\n" : "\n");
+    } else {
+      script += programs + " shell " + row.name + " " + Quoted(row.commands) + "\n";
+    }
+  }
+  return script + "rm -rf numbers data tree tree.tar out\necho 'bench: done'\n";
+}
+
+}  // namespace ring3::bench

@@ -25,6 +25,7 @@ void StackView::PushAll(const Cpu& cpu, std::span<const uint32_t> values, Operan
   const auto bytes = static_cast<uint32_t>(values.size()) * width;
   const uint32_t esp = Moved(-bytes);
   if (values.size() > 1 && WrapsAt64K(Offset(esp), bytes)) [[unlikely]] {
+    for (uint32_t at = width; at <= bytes; at += width) Checked(Offset(Moved(-at)), width);  // limits before pages
     for (const uint32_t& value : values) PushAll(cpu, {&value, 1}, size);
     return;
   }
@@ -41,6 +42,7 @@ void StackView::PopAll(const Cpu& cpu, std::span<uint32_t> values, OperandSize s
   const auto width = static_cast<uint32_t>(size);
   const auto bytes = static_cast<uint32_t>(values.size()) * width;
   if (values.size() > 1 && WrapsAt64K(Offset(esp_), bytes)) [[unlikely]] {
+    for (uint32_t at = 0; at < bytes; at += width) Checked(Offset(Moved(at)), width);  // limits before pages
     for (uint32_t& value : values) PopAll(cpu, {&value, 1}, size);
     return;
   }

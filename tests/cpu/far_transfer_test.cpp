@@ -218,4 +218,20 @@ TEST_CASE("a return to more privilege is refused before the stack beyond its fra
   CHECK_FAULT(guest, Fault(Vector::kStackFault, 0), FarReturn(guest.cpu, OperandSize::k32, 0x8000));
 }
 
+TEST_CASE("a frame across the end of a 16-bit stack is outside its limit before it is on an absent page") {
+  constexpr uint32_t kBase = 0x2'0000;
+  Guest guest;
+  guest.EnterUser();
+  SegmentRegister& ss = guest.state.Segment(Seg::kSs);
+  ss.base = kBase;
+  ss.limit = 0xFFFF;
+  ss.attributes &= static_cast<uint16_t>(~(segattr::kDb | segattr::kG));
+  guest.EnablePaging({kBase + 0xF000});
+  guest.state.gpr[kEsp] = 0xFFFB;
+  CHECK_FAULT(guest, Fault(Vector::kStackFault, 0), FarReturn(guest.cpu, OperandSize::k32, 0));
+  CHECK_FAULT(guest, Fault(Vector::kStackFault, 0), InterruptReturn(guest.cpu, OperandSize::k32));
+  guest.state.gpr[kEsp] = 0xFFFC;
+  CHECK_FAULT(guest, Fault(Vector::kPageFault, 4), FarReturn(guest.cpu, OperandSize::k32, 0));
+}
+
 }  // namespace ring3::test

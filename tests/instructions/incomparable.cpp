@@ -90,7 +90,10 @@ const char* UndefinedLength(const SingleTrial& t) {
   const bool control = code[t.prefixes] == 0x0F && (code[t.prefixes + 1] == 0x20 || code[t.prefixes + 1] == 0x22);
   const auto opcode = code.begin() + t.prefixes;
   const bool lock = std::find(code.begin(), opcode, 0xF0) != opcode;
-  return control && lock && HostIsAmd() ? "AMD: LOCK MOV CR0 is MOV CR8" : nullptr;
+  if (!lock || !HostIsAmd()) return nullptr;
+  if (control) return "AMD: LOCK MOV CR0 is MOV CR8";
+  const bool verw = opcode[0] == 0x0F && opcode[1] == 0 && (opcode[2] >> 3 & 7) == 5;
+  return verw ? "AMD: LOCK VERW is VERW" : nullptr;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -86,7 +87,7 @@ bool Process::Running() {
 }
 
 bool Process::WaitForSignalHandler() {
-  for (const auto end = Clock::now() + 10s; Clock::now() < end && Running(); std::this_thread::sleep_for(1ms)) {
+  for (const auto end = Clock::now() + 60s; Clock::now() < end && Running(); std::this_thread::sleep_for(1ms)) {
     if (StatusMask(pid_, "SigCgt:") >> (SIGUSR1 - 1) & 1) return true;
   }
   return false;
@@ -101,9 +102,22 @@ long Process::ResidentKilobytes() const {
   return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
+double Process::ProcessorSeconds() const {
+  clockid_t clock;
+  timespec used{};
+  if (clock_getcpuclockid(pid_, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+void Process::WaitForProgress(double seconds) {
+  const double enough = ProcessorSeconds() + seconds;
+  while (Running() && ProcessorSeconds() < enough) std::this_thread::sleep_for(5ms);
+}
+
 Outcome Process::Wait(double seconds) {
+  constexpr double kPatience = 4;
   Outcome outcome;
-  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds * kPatience);
   while (Running()) {
     if (!outcome.timed_out && Clock::now() >= end) {
       outcome.timed_out = true;

@@ -37,7 +37,11 @@ class Process {
   void Kill(int signal);
   /// Resident memory in KiB.
   long ResidentKilobytes() const;
-  /// Waits for the end; kills it and sets timed_out after `seconds`.
+  /// Processor time that it has used, in seconds.
+  double ProcessorSeconds() const;
+  /// Waits until it has used `seconds` more of it: for guests that never end, or until it has ended.
+  void WaitForProgress(double seconds);
+  /// Waits for the end; kills it and sets timed_out after `seconds`, or several times as many: other load may be heavy.
   Outcome Wait(double seconds = 60);
 
  private:

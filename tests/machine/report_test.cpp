@@ -2,9 +2,7 @@
 #include <csignal>
 
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "tests/machine/process.h"
 
@@ -132,9 +130,9 @@ TEST_CASE("report: a crash inside translated code names the guest instruction, a
           "[report]") {
   for (const int signal : {SIGSEGV, SIGABRT}) {
     CAPTURE(signal);
-    Process process(Abuse("spin", {"--max-seconds", "30"}));
+    Process process(Abuse("spin", {"--max-seconds", "120"}));
     REQUIRE(process.WaitForSignalHandler());
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the guest reaches its endless loop
+    process.WaitForProgress(0.5);  // the guest reaches its endless loop
     process.Kill(signal);
     const Outcome run = process.Wait(20);
     CHECK_FALSE(run.timed_out);

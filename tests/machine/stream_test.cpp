@@ -72,7 +72,7 @@ TEST_CASE("streams: standard input is a pipe that stays open", "[streams]") {
 TEST_CASE("streams: endless input that the guest doesn't read stays outside", "[streams]") {
   const int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
   Process process(Abuse("spin", {"--max-seconds", "2"}), {.in = zeros});
-  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  process.WaitForProgress(0.5);
   CHECK(process.ResidentKilobytes() < 100 * 1024);
   CHECK(process.Wait(10).exit_code == 124);
   close(zeros);

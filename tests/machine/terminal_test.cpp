@@ -43,7 +43,7 @@ TEST_CASE("terminal: Ctrl-A h shows the keys", "[terminal]") {
 
 TEST_CASE("terminal: Ctrl-C is the guest's", "[terminal]") {
   Terminal terminal;
-  Process process(Abuse("spin", {"--max-seconds", "1"}), {.in = terminal.Slave()});
+  Process process(Abuse("spin", {"--max-seconds", "2"}), {.in = terminal.Slave()});
   REQUIRE(terminal.BecomesRaw());
   terminal.Type("\x03\x1C\x1A\x04");
   CHECK(process.Wait(10).exit_code == 124);
@@ -70,7 +70,7 @@ TEST_CASE("terminal: restored when the guest is gone", "[terminal]") {
 
 TEST_CASE("terminal: restored after --max-seconds", "[terminal]") {
   Terminal terminal;
-  Process process(Abuse("spin", {"--max-seconds", "0.5"}), {.in = terminal.Slave()});
+  Process process(Abuse("spin", {"--max-seconds", "2"}), {.in = terminal.Slave()});
   REQUIRE(terminal.BecomesRaw());
   CHECK(process.Wait(10).exit_code == 124);
   CHECK(terminal.AsBefore());

@@ -9,7 +9,8 @@ namespace ring3 {
 
 class KickTimer {
  public:
-  /// Starts at once; sends kKickSignal to the thread that constructs it. Throws std::system_error.
+  /// Starts at once; sends kKickSignal to the thread that constructs it, less often under the sanitizers. Throws
+  /// std::system_error.
   explicit KickTimer(uint64_t interval_ns);
   ~KickTimer();
   KickTimer(const KickTimer&) = delete;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "monitor/callouts.h"
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
 #include "monitor/interpreter/fpu_state.h"
@@ -25,17 +26,15 @@ constexpr Seg kCheckedSegments[] = {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs};
 /// to a signal handler clears them. Guest instructions that clear them (FNINIT, FNSAVE) are the interpreter's.
 bool PointersLost(const X87Environment& environment) { return environment.fip == 0 && __builtin_cpu_is("amd"); }
 
-/// From the window's base to addresses that are never mapped, however large the offset added to them.
-constexpr uint64_t kGuardDistance = 8ull << 30;
-
-/// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host flags and interrupt_flag.
-constexpr uint32_t kHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId | eflags::kVif |
-                                  eflags::kVip;
-
 }  // namespace
 
 BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace& trace)
-    : vcpu_(vcpu), mmu_(mmu), translator_(translator), trace_(trace) {
+    : vcpu_(vcpu),
+      mmu_(mmu),
+      translator_(translator),
+      trace_(trace),
+      callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu} {
+  InstallCallouts(vcpu_, callouts_);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.cpu.fpu_keeper = this;
   vcpu_.cpu.breakpoint_listener = this;
@@ -73,14 +72,14 @@ std::optional<EngineStop> BtEngine::RunOnce() {
   // What is in the branch table may be entered without another look, as translated code does.
   if (const uint32_t code = state.eip < BranchTables::SlotsOf(mode) ? table[state.eip] : 0) {
     Enter(vcpu_.run.code_base + code, mode);
-    HandleExit(mode);
+    HandleExit();
     return std::nullopt;
   }
   const CodeLookup found = translator_.Lookup(state.eip, mode);
   switch (found.outcome) {
     case FillOutcome::kMapped:
       Enter(translator_.EntryOf(found.block), mode);
-      HandleExit(mode);
+      HandleExit();
       break;
     case FillOutcome::kGuestFault:
       MonitorActs();
@@ -115,14 +114,15 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   run.host_flags = state.eflags & eflags::kHostHeld;
   run.interrupt_flag = state.eflags & eflags::kIf;
   run.avx = state.xcr0 & xstate::kAvx;
-  state.eflags &= kHeldInState;
+  state.eflags &= kFlagsHeldInState;
   PrepareSegmentChecks();
-  PrepareSegmentAccesses(mode);
+  PrepareSegmentAccesses(vcpu_, mode, run.window_base);
+  NoteWindows(callouts_);
   translator_.GetStubs().Enter(&vcpu_);
-  state.eflags |= run.host_flags | run.interrupt_flag | eflags::kReserved1;
+  state.eflags = vcpu_.Flags();
 }
 
-void BtEngine::HandleExit(BlockMode mode) {
+void BtEngine::HandleExit() {
   const ExitReason reason = static_cast<ExitReason>(vcpu_.run.exit_reason);
   ++stats_.exits[vcpu_.run.exit_reason];
   trace_.Record(reason, vcpu_.cpu.state);
@@ -134,7 +134,7 @@ void BtEngine::HandleExit(BlockMode mode) {
     case ExitReason::kIndirectMiss:
       break;  // the next lookup fills the branch table
     case ExitReason::kLinkMiss:
-      FollowLink(mode);
+      FollowLink();
       break;
     case ExitReason::kDemoted:
       if (const auto site = CurrentSite()) translator_.NoteDemotedExecution(*site);
@@ -156,8 +156,7 @@ void BtEngine::HandleExit(BlockMode mode) {
       break;
     case ExitReason::kStale: {
       MonitorActs();
-      const uint32_t eip = vcpu_.cpu.state.eip;
-      const CodeLookup found = translator_.Lookup(eip, mode);
+      const CodeLookup found = LookupHere();
       if (found.outcome == FillOutcome::kMapped) translator_.DropStale(found.block);
       break;
     }
@@ -166,12 +165,19 @@ void BtEngine::HandleExit(BlockMode mode) {
   }
 }
 
+/// The block at EIP. Callouts change the mode, so it need not be the one that was entered.
+CodeLookup BtEngine::LookupHere() {
+  const BlockMode mode = BlockMode::Of(vcpu_.cpu.state);
+  translator_.SelectTable(mode);
+  return translator_.Lookup(vcpu_.cpu.state.eip, mode);
+}
+
 /// Makes the translation of a direct exit's target and links the exit to it, unless making it evicted the exit.
-void BtEngine::FollowLink(BlockMode mode) {
+void BtEngine::FollowLink() {
   if (!translator_.LinksBlocks()) return;
   const LinkId link = vcpu_.run.exit_link;
   const uint64_t evictions = translator_.Cache().Evictions();
-  const CodeLookup found = translator_.Lookup(vcpu_.cpu.state.eip, mode);
+  const CodeLookup found = LookupHere();
   if (found.outcome == FillOutcome::kMapped && translator_.Cache().Evictions() == evictions) {
     translator_.LinkExit(link, found.block);
   }
@@ -180,8 +186,11 @@ void BtEngine::FollowLink(BlockMode mode) {
 void BtEngine::StepOne() {
   MonitorActs();
   ++stats_.interpreted;
+  const CpuState& state = vcpu_.cpu.state;
+  const uint32_t leaf = state.gpr[kEax], subleaf = state.gpr[kEcx];
   try {
     const StepResult step = StepInstruction(vcpu_.cpu);
+    if (step.mnemonic == ZYDIS_MNEMONIC_CPUID) NoteCpuid(callouts_, state, leaf, subleaf);
     ++stats_.interpreted_by_mnemonic[step.mnemonic];
     if (step.mnemonic == ZYDIS_MNEMONIC_MOV || step.mnemonic == ZYDIS_MNEMONIC_POP) LearnSegments();
     if (step.halted) vcpu_.cpu.state.halted = true;
@@ -285,21 +294,6 @@ void BtEngine::PrepareSegmentChecks() {
         vcpu_.run.segment_checks[i].descriptor_address == state.gdtr.base + offset && offset + 7 <= state.gdtr.limit;
     const bool known = learnt_[i] == state.seg[i] && in_table;
     vcpu_.run.segment_checks[i].negated_selector = known ? -uint32_t{state.seg[i].selector} : SegmentCheck::kNever;
-  }
-}
-
-/// What translated code compares offsets with in segments that are neither flat nor merely based.
-void BtEngine::PrepareSegmentAccesses(BlockMode mode) {
-  RunContext& run = vcpu_.run;
-  const uint64_t guard = run.window_base + kGuardDistance;
-  for (unsigned i = 0; i < kSegCount; ++i) {
-    const SegmentShape shape = mode.Shape(static_cast<Seg>(i));
-    if (shape != SegmentShape::kLimited && shape != SegmentShape::kReadable) continue;
-    const SegmentRegister& segment = vcpu_.cpu.state.seg[i];
-    run.segment_accesses[i] = {-(int64_t{segment.limit} + 1), run.window_base + segment.base, {guard, guard}};
-  }
-  if (mode.Code().limit != 0xFFFF'FFFF) {
-    run.branch_check = {-(int64_t{mode.Code().limit} + 1), reinterpret_cast<uint64_t>(&run), {guard, guard}};
   }
 }
 

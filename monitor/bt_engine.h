@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "monitor/callout_context.h"
 #include "monitor/engine.h"
 #include "monitor/exit_trace.h"
 #include "monitor/guest_observer.h"
@@ -49,22 +50,27 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   /// Called when the x87 error line is asserted (CR0.NE clear).
   void SetFpuErrorLine(void (*line)(void*), void* context) { fpu_error_ = {line, context}; }
   /// Called after each instruction on the slow path, which may have accessed a device.
-  void OnStep(void (*hook)(void*), void* context) { on_step_ = {hook, context}; }
+  void OnStep(void (*hook)(void*), void* context) {
+    on_step_ = {hook, context};
+    callouts_.on_step = hook;
+    callouts_.on_step_context = context;
+  }
 
   void SetObserver(GuestObserver* observer) { observer_ = observer; }
 
   const EngineStats& Stats() const { return stats_; }
+  const CalloutContext& Callouts() const { return callouts_; }
 
  private:
   void Enter(uint64_t target, BlockMode mode);
-  void HandleExit(BlockMode mode);
-  void FollowLink(BlockMode mode);
+  void HandleExit();
+  void FollowLink();
+  CodeLookup LookupHere();
   bool DeliverPending();
   void Deliver(const GuestFault& fault);
   X87Pointers NameX87Instruction(const X87Environment& environment) const;
   void LearnSegments();
   void PrepareSegmentChecks();
-  void PrepareSegmentAccesses(BlockMode mode);
   void MonitorActs() {
     if (observer_) observer_->MonitorActs(vcpu_.cpu.state);
   }
@@ -86,6 +92,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   Hook fpu_error_, on_step_;
   /// Per data segment register: what loading its selector again would give, as of when that was found out.
   std::array<SegmentRegister, kSegCount> learnt_{};
+  CalloutContext callouts_;
 };
 
 }  // namespace ring3

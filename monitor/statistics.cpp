@@ -43,6 +43,15 @@ ordered_json Mnemonics(const EngineStats& engine) {
   return out;
 }
 
+ordered_json Callouts(const std::array<uint64_t, CalloutContext::kCallouts>& counts) {
+  constexpr const char* kNames[] = {"int",          "iretd", "sysenter", "sysexit",         "cpuid",          "clts",
+                                    "load-segment", "in",    "out",      "move-to-control", "invalidate-page"};
+  static_assert(std::size(kNames) == CalloutContext::kCallouts);
+  ordered_json out;
+  for (unsigned i = 0; i < counts.size(); ++i) out[kNames[i]] = counts[i];
+  return out;
+}
+
 ordered_json Exits(const EngineStats& engine) {
   ordered_json out;
   for (unsigned i = 0; i < engine.exits.size(); ++i) out[NameOf(static_cast<ExitReason>(i))] = engine.exits[i];
@@ -75,6 +84,8 @@ void WriteStatistics(FILE* out, const RunStatistics& run) {
         {"data_beside_code_writes", t.invalidation.harmless_writes},
         {"stale_self_checking_blocks", t.invalidation.stale_blocks}}},
       {"exits", Exits(run.engine)},
+      {"callouts", Callouts(run.callouts.done)},
+      {"callouts_declined", Callouts(run.callouts.declined)},
       {"faults_delivered", Faults(run.engine)},
       {"interrupts_delivered", run.engine.interrupts_delivered},
       {"signals",

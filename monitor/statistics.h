@@ -14,6 +14,7 @@ struct RunStatistics {
   TranslatorStats translator;
   EngineStats engine;
   SignalStats signals;
+  const CalloutContext& callouts;
   ShadowMmuStats mmu;
   uint64_t cache_evictions;
   uint32_t live_blocks;

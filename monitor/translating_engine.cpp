@@ -7,9 +7,16 @@
 namespace ring3 {
 namespace {
 
-/// Two machines in lockstep must read the same time stamps, so the monitor hands them out.
+/// Two machines in lockstep must read the same time stamps, so the monitor hands them out; and whoever records wants to
+/// know of all that the monitor does.
 FastPaths PathsFor(const Options& options) {
-  return options.lockstep.empty() ? options.fast_paths : options.fast_paths.Without(FastPath::kInlineTimeStamp);
+  if (options.lockstep.empty()) return options.fast_paths;
+  FastPaths paths = options.fast_paths;
+  for (FastPath path : {FastPath::kInlineTimeStamp, FastPath::kEventCallouts, FastPath::kSegmentCallouts,
+                        FastPath::kCpuidCallout, FastPath::kPortCallouts, FastPath::kControlCallouts}) {
+    paths = paths.Without(path);
+  }
+  return paths;
 }
 
 TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
@@ -64,7 +71,7 @@ void TranslatingEngine::Report(FILE* out, const char* title) {
 }
 
 void TranslatingEngine::WriteStats(FILE* out, double seconds) {
-  WriteStatistics(out, {seconds, translator_.Stats(), loop_.Stats(), signals_.Stats(), mmu_.Stats(),
+  WriteStatistics(out, {seconds, translator_.Stats(), loop_.Stats(), signals_.Stats(), loop_.Callouts(), mmu_.Stats(),
                         translator_.Cache().Evictions(), translator_.Cache().LiveBlocks()});
 }
 

@@ -70,6 +70,11 @@ class LinearMemory : private KindListener {
     return Lookup(address, access).page + address.PageOffset();
   }
 
+  /// Host address of the bytes if this access needs no walk, no device and nobody's notice; else nullptr. Uses general
+  /// registers only.
+  const uint8_t* CachedRead(GuestLinear address, size_t bytes, Access access) { return ReadHit(address, bytes, access); }
+  uint8_t* CachedWrite(GuestLinear address, size_t bytes, Access access) { return WriteHit(address, bytes, access); }
+
   /// Replaces what is watched. Each access that touches a watched byte adds the watch's mark.
   void Watch(std::span<const LinearWatch> watches);
   /// The marks that have come together since they were last taken.

@@ -1,24 +1,46 @@
 #include "translator/block_mode.h"
 
+#include <array>
+
 namespace ring3 {
 namespace {
 
 constexpr uint32_t kWholeSpace = 0xFFFF'FFFF;
 
-SegmentShape ShapeOf(const SegmentRegister& s, bool paragraphs) {
+/// What a segment's attributes alone say; kFlat where it is readable and writable.
+constexpr SegmentShape ShapeOf(uint16_t attributes, bool paragraphs) {
   using namespace segattr;
-  if ((s.attributes & (kCode | kExpandDown)) == kExpandDown) return SegmentShape::kOther;
-  if (!(s.attributes & kPresent)) return SegmentShape::kOther;
-  // In real and V86 mode nothing but the limit is checked.
-  if (paragraphs) {
-    if (s.limit != kWholeSpace) return SegmentShape::kLimited;
-    return s.base == 0 ? SegmentShape::kFlat : SegmentShape::kBased;
+  if ((attributes & (kCode | kExpandDown)) == kExpandDown) return SegmentShape::kOther;
+  if (!(attributes & kPresent)) return SegmentShape::kOther;
+  if (paragraphs) return SegmentShape::kFlat;  // in real and V86 mode nothing but the limit is checked
+  if (!(attributes & kS)) return SegmentShape::kOther;
+  if (attributes & kCode) return attributes & kReadable ? SegmentShape::kReadable : SegmentShape::kOther;
+  return attributes & kWritable ? SegmentShape::kFlat : SegmentShape::kReadable;
+}
+
+constexpr unsigned kAttributeValues = 256;
+
+struct ShapeTable {
+  std::array<std::array<uint8_t, kAttributeValues>, 2> shapes{};  // by whether a selector is a base, and attributes
+  constexpr ShapeTable() {
+    for (unsigned attributes = 0; attributes < kAttributeValues; ++attributes) {
+      for (const bool paragraphs : {false, true}) {
+        shapes[paragraphs][attributes] =
+            static_cast<uint8_t>(ShapeOf(static_cast<uint16_t>(attributes), paragraphs));
+      }
+    }
   }
-  if (!(s.attributes & kS)) return SegmentShape::kOther;
-  if (s.IsCode()) return s.attributes & kReadable ? SegmentShape::kReadable : SegmentShape::kOther;
-  if (!(s.attributes & kWritable)) return SegmentShape::kReadable;
-  if (s.limit != kWholeSpace) return SegmentShape::kLimited;
-  return s.base == 0 ? SegmentShape::kFlat : SegmentShape::kBased;
+};
+constexpr ShapeTable kShapes;
+
+/// Without branches: this is on the way of each system call.
+uint32_t ShapeOf(const SegmentRegister& s, bool paragraphs) {
+  static_assert(static_cast<unsigned>(SegmentShape::kFlat) == 0 && static_cast<unsigned>(SegmentShape::kBased) == 1 &&
+                static_cast<unsigned>(SegmentShape::kLimited) == 2);
+  const uint32_t shape = kShapes.shapes[paragraphs][s.attributes % kAttributeValues];
+  const bool limited = s.limit != kWholeSpace;
+  const uint32_t extent = limited * 2u | (!limited & (s.base != 0));
+  return shape | (shape ? 0 : extent);
 }
 
 bool AlignmentChecked(const CpuState& state) {
@@ -43,7 +65,7 @@ BlockMode BlockMode::Of(const CpuState& state) {
   if (state.AvxEnabled() && !(state.cr0 & cr0::kTs)) bits |= kAvxRuns;
   if (state.cpl == 0 || !(state.cr4 & cr4::kTsd)) bits |= kTscAllowed;
   for (unsigned i = 0; i < kSegCount; ++i) {
-    bits |= static_cast<uint32_t>(ShapeOf(state.seg[i], paragraphs)) << (kShapeShift + kShapeBits * i);
+    bits |= ShapeOf(state.seg[i], paragraphs) << (kShapeShift + kShapeBits * i);
   }
   mode.bits_ = bits;
   mode.code_ = {cs.base, cs.limit};

@@ -52,6 +52,13 @@ class BlockMode {
     return static_cast<SegmentShape>((bits_ >> (kShapeShift + kShapeBits * static_cast<unsigned>(s))) & kShapeMask);
   }
 
+  /// Whether any segment has fields that are checked inline (SegmentAccess).
+  bool ChecksLimits() const {
+    constexpr uint32_t kEachSecondBit = 0222222;  // of kLimited and kReadable, and of no other shape
+    static_assert(kSegCount == 6 && kShapeBits == 3);
+    return (bits_ & kEachSecondBit << kShapeShift) || code_.limit != 0xFFFF'FFFF;
+  }
+
   uint32_t Bits() const { return bits_; }
   uint64_t Hash() const;
   bool operator==(const BlockMode&) const = default;

@@ -56,6 +56,7 @@ uint32_t* BranchTables::Select(WindowId window, BlockMode mode) {
     by_mode_[mode].push_back(current_);
   }
   current_->last_selected = ++selections_;
+  recent_[RecentSlot(window, mode)] = current_;
   return current_->slots;
 }
 

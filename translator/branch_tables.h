@@ -2,6 +2,7 @@
 // demand-zero address space. Offset 0 is the miss stub, so an empty slot needs no test.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,12 @@ class BranchTables {
 
   /// The table for code of this mode in this window; the least recently selected one is emptied and reused if need be.
   uint32_t* Select(WindowId window, BlockMode mode);
+
+  /// The same if it was selected not long ago; else nullptr. Uses general registers only.
+  const uint32_t* Recent(WindowId window, BlockMode mode) const {
+    const Table* table = recent_[RecentSlot(window, mode)];
+    return table && table->used && table->window == window && table->mode == mode ? table->slots : nullptr;
+  }
 
   /// A table without entries, for code that is to leave at each branch.
   const uint32_t* Nowhere();
@@ -56,6 +63,11 @@ class BranchTables {
     size_t operator()(BlockMode mode) const { return mode.Hash(); }
   };
 
+  static constexpr unsigned kRecent = 64;
+  static unsigned RecentSlot(WindowId window, BlockMode mode) {
+    return (mode.Bits() ^ mode.Bits() >> 8 ^ mode.Bits() >> 20 ^ window) % kRecent;
+  }
+
   Table& Reuse(BlockMode mode);
   static void Allocate(Table& table, uint64_t slots);
   static void ClearSlots(Table& table, uint32_t first, uint64_t count);
@@ -66,6 +78,7 @@ class BranchTables {
   uint32_t* nowhere_ = nullptr;
   std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;
   Table* current_ = nullptr;
+  std::array<const Table*, kRecent> recent_{};
   uint64_t selections_ = 0;
 };
 

@@ -9,7 +9,7 @@ using namespace asmjit;
 
 bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
   const ZydisDecodedOperand &to = insn.operands[0], &from = insn.operands[1];
-  if (EmitSegmentLoad(insn)) return true;
+  if (EmitSegmentLoad(insn) || EmitControlMove(insn)) return true;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || from.type != ZYDIS_OPERAND_TYPE_REGISTER ||
       ZydisRegisterGetClass(from.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
@@ -35,7 +35,8 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
       ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
   }
-  if (!fast_paths_.Has(FastPath::kInlineSegmentLoads)) return false;
+  const bool may_inline = fast_paths_.Has(FastPath::kInlineSegmentLoads);
+  if (!may_inline && (!fast_paths_.Has(FastPath::kSegmentCallouts) || mode_.Paragraphs())) return false;
   const Seg segment = static_cast<Seg>(ZydisRegisterGetId(to.reg.value));
   if (mode_.Paragraphs()) return EmitParagraphLoad(insn, segment);
   if (!mode_.Ring0() || segment == Seg::kCs || segment == Seg::kSs) return false;
@@ -50,6 +51,11 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
     as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
   }
   emitted_class_ = InstructionClass::kSegment;
+  if (!may_inline) {
+    EmitOtherSegment(insn, segment);
+    EndBlock();
+    return true;
+  }
   EmitUnlessUnchanged(insn, segment);
   if (pop) as_.lea(x86::r15, x86::ptr(x86::r15, 4));
   return true;
@@ -144,7 +150,7 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   as_.bind(leave);
   as_.mov(x86::ecx, x86::r10d);
   Mark(insn.eip);
-  EmitLeave(insn.eip, stubs_.LeaveToInterpret());
+  EmitOtherSegment(insn, segment);
   MarkBusy(insn.eip);
   as_.bind(same_selector);
   as_.mov(x86::ecx, x86::r10d);
@@ -160,6 +166,22 @@ void Emitter::EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment) {
   as_.bind(unchanged);
   as_.mov(x86::ecx, x86::r10d);
   Mark(insn.eip);
+}
+
+/// The monitor loads the segment register.
+void Emitter::EmitOtherSegment(const GuestInstruction& insn, Seg segment) {
+  if (!fast_paths_.Has(FastPath::kSegmentCallouts) || mode_.Code16()) {
+    return EmitLeave(insn.eip, stubs_.LeaveToInterpret());
+  }
+  const bool pop = insn.info.mnemonic == ZYDIS_MNEMONIC_POP;
+  if (pop) {
+    as_.mov(x86::r10d, x86::dword_ptr(x86::r15));
+  } else {
+    as_.mov(x86::r10d, host::Low32(ZydisRegisterGetId(insn.operands[1].reg.value)));
+  }
+  const LoadSegmentOperand operand{static_cast<uint8_t>(segment), static_cast<uint8_t>(pop ? 4 : 0)};
+  as_.mov(x86::r9d, CalloutArguments{Callout::kLoadSegment, insn.length, operand.Pack()}.Pack());
+  EmitLeave(insn.eip, stubs_.CalloutTo(Callout::kLoadSegment));
 }
 
 bool Emitter::EmitTimeStamp(const GuestInstruction& insn) {

@@ -68,6 +68,8 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
       return EmitTimeStamp(insn);
     case InstructionClass::kFlags:
       return EmitFlags(insn);
+    case InstructionClass::kCallout:
+      return EmitCallout(insn);
     case InstructionClass::kSegment:
       return EmitLoadFarPointer(insn);
     default:

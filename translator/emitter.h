@@ -146,6 +146,14 @@ class Emitter {
   bool EmitLoadFarPointer(const GuestInstruction& insn);
   void EmitCommitParagraph(Seg segment);
   void EmitUnlessUnchanged(const GuestInstruction& insn, Seg segment);
+  void EmitOtherSegment(const GuestInstruction& insn, Seg segment);
+  bool EmitCallout(const GuestInstruction& insn);  // emit_callout.cpp
+  void EmitCallout(const GuestInstruction& insn, Callout callout, uint16_t operand);
+  bool EmitEvent(const GuestInstruction& insn, Callout callout, uint16_t operand);
+  bool EmitPortAccess(const GuestInstruction& insn, Callout callout, const ZydisDecodedOperand& port, unsigned bits);
+  bool EmitInvalidatePage(const GuestInstruction& insn);
+  bool EmitControlMove(const GuestInstruction& insn);
+  bool EmitReadControl(const GuestInstruction& insn, int control, int gpr);
   bool EmitFlags(const GuestInstruction& insn);
   bool EmitTimeStamp(const GuestInstruction& insn);
   bool EmitPushFlags(const GuestInstruction& insn);

@@ -17,6 +17,7 @@ enum class InstructionClass : uint8_t {
   kSegment,    // reads of segment registers
   kFlags,      // cli, sti, pushf, popf: virtual interrupt flag
   kTimeStamp,  // rdtsc
+  kCallout,    // the monitor executes it without translated code being left
   kInterpret,  // leaves to the monitor, which executes it exactly
   kCount,
 };
@@ -29,7 +30,8 @@ struct ClassName {
 constexpr ClassName NameOf(InstructionClass c) {
   constexpr ClassName kNames[] = {{'I', "identical"}, {'J', "jump"},       {'N', "indirect"}, {'C', "call"},
                                   {'R', "return"},    {'P', "stack"},      {'S', "string"},   {'G', "segment"},
-                                  {'F', "flags"},     {'T', "time-stamp"}, {'M', "interpret"}};
+                                  {'F', "flags"},     {'T', "time-stamp"}, {'O', "callout"},
+                                  {'M', "interpret"}};
   static_assert(std::size(kNames) == static_cast<unsigned>(InstructionClass::kCount));
   return kNames[static_cast<unsigned>(c)];
 }

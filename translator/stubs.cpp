@@ -14,13 +14,16 @@ namespace off = vcpu_offset;
 Xbyak::Reg64 Host64(unsigned gpr) { return Xbyak::Reg64(host::NumberOf(gpr)); }
 Xbyak::Reg32 Host32(unsigned gpr) { return Xbyak::Reg32(host::NumberOf(gpr)); }
 
-/// What the host's ABI wants kept, in push order.
 constexpr int kXmmCount = 8;  // a 32-bit guest's
+constexpr int kOverflowBit = 11;
+static_assert(eflags::kOf == 1u << kOverflowBit);
 
+/// What the host's ABI wants kept, in push order.
 const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 
 struct Generator : Xbyak::CodeGenerator {
-  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, leave_recorded,
+  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, light_callout, full_callout,
+      leave_recorded,
       leave_unentered;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
@@ -36,6 +39,7 @@ struct Generator : Xbyak::CodeGenerator {
     L(stale);
     EmitLeave(ExitReason::kStale);
     EmitEnter();
+    EmitCallouts();
   }
 
   /// EIP in r8d: records the exit and saves the integer state.
@@ -52,6 +56,8 @@ struct Generator : Xbyak::CodeGenerator {
     sub(rsp, 8);  // translated code calls with an aligned stack
     mov(r12, rdi);
     mov(ptr[r12 + off::kHostRsp], rsp);
+    xor_(r14d, r14d);  // no window's: GS.base is written
+    L(load_state_);
     cmp(qword[r12 + off::kFpuInImage], 0);  // and kAvx
     jne(load_other_, T_NEAR);
     for (int i = 0; i < kXmmCount; ++i) movaps(Xbyak::Xmm(i), ptr[r12 + SavedVector(i)]);
@@ -63,31 +69,24 @@ struct Generator : Xbyak::CodeGenerator {
     mov(r8, ptr[r12 + off::kTarget]);
     mov(r11, ptr[r12 + off::kCodeBase]);
     mov(r13, ptr[r12 + off::kBranchTable]);
+    mov(r10, r14);
     mov(r14, ptr[r12 + off::kWindowBase]);
+    cmp(r10, r14);
+    je(window_loaded_);
     wrgsbase(r14);
-    mov(r9d, ptr[r12 + off::kHostFlags]);
-    push(r9);
+    L(window_loaded_);
+    EmitLoadFlags();
     for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(Host32(gpr), ptr[r12 + off::Register(gpr)]);
     lea(Host64(kEsp), ptr[Host64(kEsp) + r14]);
     lea(Host64(kEbp), ptr[Host64(kEbp) + r14]);
-    popfq();
     jmp(r8);
     L(enter_end);
 
     L(save_);
-    for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(ptr[r12 + off::Register(gpr)], Host32(gpr));
-    pushfq();
-    pop(r8);
-    and_(r8d, eflags::kHostHeld);
-    mov(ptr[r12 + off::kHostFlags], r8d);
-    cld();
+    EmitSaveIntegers();
     L(leave_recorded);
-    cmp(dword[r12 + off::kAvx], 0);
-    jne(save_avx_, T_NEAR);
-    for (int i = 0; i < kXmmCount; ++i) movaps(ptr[r12 + SavedVector(i)], Xbyak::Xmm(i));
-    L(vectors_saved_);
-    stmxcsr(ptr[r12 + off::kMxcsr]);
-    ldmxcsr(ptr[rip + host_mxcsr_]);
+    EmitSaveVectors();
+    L(leave_saved_);
     EmitReturn();
 
     L(leave_unentered);
@@ -122,10 +121,75 @@ struct Generator : Xbyak::CodeGenerator {
     ldmxcsr(ptr[r12 + off::kMxcsr]);
     jmp(fpu_loaded_, T_NEAR);
 
-    L(save_avx_);
+  }
+
+  /// The flags in host_flags, DF being clear. POPF would take several times as long.
+  void EmitLoadFlags() {
+    Xbyak::Label forward;
+    mov(ecx, ptr[r12 + off::kHostFlags]);
+    test(ecx, eflags::kDf);
+    jz(forward);
+    std();
+    L(forward);
+    mov(eax, ecx);
+    mov(ah, cl);
+    shr(ecx, kOverflowBit);
+    and_(ecx, 1);
+    add(cl, 0x7F);  // overflows if OF is to be set
+    sahf();         // the rest
+  }
+
+  void EmitSaveIntegers() {
+    for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(ptr[r12 + off::Register(gpr)], Host32(gpr));
+    pushfq();
+    pop(r8);
+    and_(r8d, eflags::kHostHeld);
+    mov(ptr[r12 + off::kHostFlags], r8d);
+    cld();
+  }
+
+  void EmitSaveVectors() {
+    Xbyak::Label avx, saved;
+    cmp(dword[r12 + off::kAvx], 0);
+    jne(avx);
+    for (int i = 0; i < kXmmCount; ++i) movaps(ptr[r12 + SavedVector(i)], Xbyak::Xmm(i));
+    jmp(saved);
+    L(avx);
     for (int i = 0; i < kXmmCount; ++i) vmovaps(ptr[r12 + SavedVector(i)], Xbyak::Ymm(i));
     vzeroupper();
-    jmp(vectors_saved_, T_NEAR);
+    L(saved);
+    stmxcsr(ptr[r12 + off::kMxcsr]);
+    ldmxcsr(ptr[rip + host_mxcsr_]);
+  }
+
+  void EmitCallouts() {
+    L(light_callout);
+    EmitCallCallout();
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
+    je(enter_check, T_NEAR);
+    ja(leave_recorded, T_NEAR);
+    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
+    jmp(leave_recorded, T_NEAR);
+
+    L(full_callout);
+    EmitCallCallout(true);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
+    je(load_state_, T_NEAR);
+    ja(leave_saved_, T_NEAR);
+    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
+    jmp(leave_saved_, T_NEAR);
+  }
+
+  /// r12 to r15 survive it.
+  void EmitCallCallout(bool save_vectors = false) {
+    mov(dword[r12 + off::kEip], r8d);
+    EmitSaveIntegers();
+    if (save_vectors) EmitSaveVectors();
+    mov(rdi, r12);
+    mov(esi, r9d);
+    mov(edx, r10d);
+    shr(r9d, CalloutArguments::kCalloutShift);
+    call(ptr[r12 + r9 * 8 + off::kCallouts]);
   }
 
   static int SavedVector(int i) { return off::kYmm + static_cast<int>(kYmmBytes) * i; }
@@ -154,7 +218,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label save_, load_other_, fpu_loaded_, save_avx_, vectors_saved_, host_mxcsr_;
+  Xbyak::Label save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
 };
 
 }  // namespace
@@ -168,6 +232,8 @@ Stubs::Stubs(uint8_t* memory) {
   interpret_ = g.AddressOf(g.interpret);
   demoted_ = g.AddressOf(g.demoted);
   stale_ = g.AddressOf(g.stale);
+  light_callout_ = g.AddressOf(g.light_callout);
+  full_callout_ = g.AddressOf(g.full_callout);
   leave_recorded_ = g.AddressOf(g.leave_recorded);
   leave_unentered_ = g.AddressOf(g.leave_unentered);
   enter_check_ = g.AddressOf(g.enter_check);

@@ -68,6 +68,7 @@ class Translator : public MappingListener {
   const uint32_t* TableOfCode(const uint32_t* table) { return LinksBlocks() ? table : tables_.Nowhere(); }
 
   const Stubs& GetStubs() const { return stubs_; }
+  BranchTables& Tables() { return tables_; }
   CodeCache& Cache() { return cache_; }
   const CodeCache& Cache() const { return cache_; }
 

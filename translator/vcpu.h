@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "monitor/cpu/cpu.h"
+#include "translator/callouts.h"
 
 namespace ring3 {
 
@@ -44,6 +45,10 @@ struct SegmentAccess {
 /// How far a string instruction moves its index registers, by log2 of the element's bytes and DF.
 inline constexpr std::array<std::array<int32_t, 2>, 3> kStringSteps = {{{1, -1}, {2, -2}, {4, -4}}};
 
+/// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host_flags and interrupt_flag.
+inline constexpr uint32_t kFlagsHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId |
+                                              eflags::kVif | eflags::kVip;
+
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
   uint64_t host_rsp = 0;            // out: stack pointer inside the enter stub, where every leave returns to
@@ -71,11 +76,23 @@ struct RunContext {
   GuestFault fault{};           // out: kGuestFault
   GuestPhysical exit_physical;  // out: kCodeWrite
   uint64_t next_record = 0;     // in, out: where the next BlockRecord goes, in runs that record
+  std::array<CalloutFunction, static_cast<unsigned>(Callout::kCount)> callouts{};  // in
+  struct CalloutContext* callout_context = nullptr;                                // theirs
 };
 
 struct Vcpu {
   RunContext run;
   Cpu cpu;
+
+  /// EFLAGS while translated code runs, and callouts.
+  uint32_t Flags() const {
+    return cpu.state.eflags | run.host_flags | run.interrupt_flag | eflags::kReserved1;
+  }
+  void SetFlags(uint32_t value) {
+    run.host_flags = value & eflags::kHostHeld;
+    run.interrupt_flag = value & eflags::kIf;
+    cpu.state.eflags = value & kFlagsHeldInState;
+  }
 };
 
 #pragma GCC diagnostic push
@@ -99,9 +116,12 @@ inline constexpr int kFpuInImage = Run(offsetof(RunContext, fpu_in_image));
 inline constexpr int kMxcsr = Run(offsetof(RunContext, mxcsr));
 inline constexpr int kAvx = Run(offsetof(RunContext, avx));
 inline constexpr int kYmm = Run(offsetof(RunContext, ymm));
+inline constexpr int kCallouts = Run(offsetof(RunContext, callouts));
 inline constexpr int kNextRecord = Run(offsetof(RunContext, next_record));
 inline constexpr int kEip = State(offsetof(CpuState, eip));
 inline constexpr int kEflags = State(offsetof(CpuState, eflags));
+inline constexpr int kCr0 = State(offsetof(CpuState, cr0)), kCr2 = State(offsetof(CpuState, cr2)),
+                     kCr3 = State(offsetof(CpuState, cr3)), kCr4 = State(offsetof(CpuState, cr4));
 inline constexpr int kTscOffset = State(offsetof(CpuState, tsc_offset));
 inline constexpr int kFxsave = State(offsetof(CpuState, fxsave));
 inline constexpr int kYmmHigh = State(offsetof(CpuState, ymm_high));

@@ -4,6 +4,7 @@
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/interrupts.h"
 #include "monitor/cpu/privileged.h"
+#include "monitor/cpu/return_flags.h"
 #include "monitor/cpu/segment_checks.h"
 #include "monitor/cpu/stack_view.h"
 
@@ -12,17 +13,6 @@ namespace {
 
 constexpr uint8_t kIretOpcode = 0xCF;
 constexpr uint32_t kMaxInstructionBytes = 15;
-
-/// EFLAGS after IRET to the same or an outer level, in any mode but the return to V86.
-uint32_t ReturnedFlags(const CpuState& state, uint32_t image, OperandSize size) {
-  uint32_t mask = eflags::kCf | eflags::kPf | eflags::kAf | eflags::kZf | eflags::kSf | eflags::kTf | eflags::kDf |
-                  eflags::kOf | eflags::kNt | eflags::kRf | eflags::kAc | eflags::kId;
-  if (state.cpl <= state.Iopl()) mask |= eflags::kIf;
-  if (state.cpl == 0) mask |= eflags::kIopl;
-  if (state.cpl == 0 && state.ProtectedMode()) mask |= eflags::kVif | eflags::kVip;
-  if (size == OperandSize::k16) mask &= 0xFFFF;
-  return (state.eflags & ~mask) | (image & mask) | eflags::kReserved1;
-}
 
 /// IRET is one byte behind its prefixes.
 uint32_t AddressAfterIret(const Cpu& cpu) {
@@ -101,7 +91,7 @@ void InterruptReturn(Cpu& cpu, OperandSize size) {
                                 ? CheckReturnCode(cpu, popped.CsSelector())
                                 : CheckedSegment(SegmentWithoutDescriptor(state, Seg::kCs, popped.CsSelector()));
   const uint32_t new_eflags =
-      virtual_if ? V86FlagsWithVirtualIf(state, popped.eflags) : ReturnedFlags(state, popped.eflags, size);
+      virtual_if ? V86FlagsWithVirtualIf(state, popped.eflags) : ReturnedFlags(state.eflags, state.cpl, state.ProtectedMode(), popped.eflags, size);
   if (descriptors && Rpl(cs.selector) != state.cpl) return ReturnOuter(cpu, popped, cs, new_eflags, stack, size);
   CheckCodeLimit(cs, popped.eip);
   cs.MarkAccessed(cpu);

@@ -148,6 +148,8 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
     if (address == stubs.IndirectMiss()) return "<indirect miss>";
     if (address == stubs.LeaveToInterpret()) return "<interpret>";
     if (address == stubs.Stale()) return "<stale>";
+    if (address == stubs.CalloutTo(Callout::kInterrupt)) return "<light callout>";
+    if (address == stubs.CalloutTo(Callout::kIn)) return "<callout>";
     if (address - start < block.host_bytes) return fmt::format("<+{:x}>", address - start);
     return "<host address>";
   });

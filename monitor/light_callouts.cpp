@@ -1,0 +1,255 @@
+// Light callouts: the usual case of each instruction, with every check of the slow path; all else is declined. This file
+// is compiled for general registers only and may call nothing that is not.
+#include "monitor/light_callouts.h"
+
+#include <cstring>
+
+#include "monitor/callout_context.h"
+#include "monitor/cpu/descriptor.h"
+#include "monitor/cpu/return_flags.h"
+#include "monitor/cpu/system_call_segments.h"
+
+namespace ring3 {
+namespace {
+
+constexpr CalloutResult kDeclined = CalloutResult::kDeclined;
+
+template <class T>
+bool Read(const Vcpu& vcpu, uint32_t linear, Access access, T& value) {
+  const uint8_t* host = vcpu.cpu.memory.CachedRead(GuestLinear(linear), sizeof value, access);
+  if (!host) return false;
+  __builtin_memcpy(&value, host, sizeof value);
+  return true;
+}
+
+/// The descriptor of a non-null selector in the GDT.
+bool ReadGdt(const Vcpu& vcpu, uint16_t selector, Descriptor& descriptor) {
+  const TableRegister& gdtr = vcpu.cpu.state.gdtr;
+  const uint32_t offset = selector & 0xFFF8u;
+  if (IsNull(selector) || InLdt(selector) || offset + 7 > gdtr.limit) return false;
+  return Read(vcpu, gdtr.base + offset, kImplicitRead, descriptor.raw);
+}
+
+bool Accessed(const Descriptor& descriptor) { return descriptor.Type() & segattr::kAccessed; }
+
+/// A code segment that an event or a return may load as it is, with `offset` inside.
+bool PlainCode(const Descriptor& code, uint32_t offset) {
+  return code.IsCode() && !code.IsConforming() && code.Present() && Accessed(code) && offset <= code.Limit();
+}
+
+/// A stack whose accesses need no check of the limit.
+bool PlainStack(const SegmentRegister& ss) {
+  constexpr uint16_t kMustBe = segattr::kPresent | segattr::kS | segattr::kWritable | segattr::kDb;
+  constexpr uint16_t kMustNotBe = segattr::kCode | segattr::kExpandDown;
+  return (ss.attributes & (kMustBe | kMustNotBe)) == kMustBe && ss.limit == 0xFFFF'FFFF;
+}
+
+bool PlainStackDescriptor(const Descriptor& ss, uint16_t selector, unsigned cpl) {
+  return Rpl(selector) == cpl && ss.Dpl() == cpl && Accessed(ss) && PlainStack(ss.Load(selector));
+}
+
+struct Stack {
+  SegmentRegister ss;
+  uint32_t esp;
+};
+
+/// The ring 0 stack of a 32-bit TSS.
+bool ReadRing0Stack(const Vcpu& vcpu, Stack& stack) {
+  constexpr uint32_t kEsp0 = 4, kEnd = 10;
+  const SegmentRegister& tr = vcpu.cpu.state.tr;
+  uint32_t fields[2];
+  if (!(tr.attributes & systype::k32Bit) || tr.limit < kEnd || !Read(vcpu, tr.base + kEsp0, kImplicitRead, fields)) {
+    return false;
+  }
+  const uint16_t selector = static_cast<uint16_t>(fields[1]);
+  Descriptor descriptor;
+  if (!ReadGdt(vcpu, selector, descriptor) || !PlainStackDescriptor(descriptor, selector, 0)) return false;
+  stack = {descriptor.Load(selector), fields[0]};
+  return true;
+}
+
+/// INT n through a 32-bit interrupt or trap gate, to the same level or from an outer one to ring 0.
+CalloutResult Interrupt(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
+  CpuState& state = vcpu.cpu.state;
+  const uint32_t offset = arguments.operand * 8u;
+  Descriptor gate, code;
+  if (offset + 7 > state.idtr.limit || !Read(vcpu, state.idtr.base + offset, kImplicitRead, gate.raw)) return kDeclined;
+  const bool usual = gate.IsSystem() && (gate.Type() | 1u) == systype::kTrapGate32 && gate.Present();
+  if (!usual || gate.Dpl() < state.cpl || !ReadGdt(vcpu, gate.GateSelector(), code)) return kDeclined;
+  if (!PlainCode(code, gate.GateOffset())) return kDeclined;
+  const bool inner = state.cpl != 0;
+  if (code.Dpl() != 0) return kDeclined;
+  Stack stack{state.Segment(Seg::kSs), state.gpr[kEsp]};
+  if (inner ? !ReadRing0Stack(vcpu, stack) : !PlainStack(stack.ss)) return kDeclined;
+  const uint32_t flags = vcpu.Flags();
+  const uint32_t frame[] = {state.eip + arguments.length, state.Segment(Seg::kCs).selector, flags, state.gpr[kEsp],
+                            state.Segment(Seg::kSs).selector};
+  const uint32_t bytes = inner ? 20 : 12;
+  uint8_t* top = vcpu.cpu.memory.CachedWrite(GuestLinear(stack.ss.base + stack.esp - bytes), bytes, kImplicitWrite);
+  if (!top) return kDeclined;
+  for (uint32_t at = 0; at < bytes; at += 4) __builtin_memcpy(top + at, &frame[at / 4], 4);
+  state.Segment(Seg::kSs) = stack.ss;
+  state.gpr[kEsp] = stack.esp - bytes;
+  state.Segment(Seg::kCs) = code.Load(gate.GateSelector() & 0xFFFC);
+  state.eip = gate.GateOffset();
+  state.cpl = 0;
+  const bool trap_gate = gate.Type() & 1;
+  vcpu.SetFlags(flags & ~(eflags::kTf | eflags::kNt | eflags::kRf | eflags::kVm | (trap_gate ? 0 : eflags::kIf)));
+  return GoOn(vcpu);
+}
+
+/// Whether a return to CPL 3 leaves all data segment registers as they are.
+bool SegmentsMayStay(const CpuState& state) {
+  for (Seg s : {Seg::kEs, Seg::kDs, Seg::kFs, Seg::kGs}) {
+    const SegmentRegister& segment = state.Segment(s);
+    if (segment.Dpl() < 3 && !(segment == SegmentRegister{})) return false;
+  }
+  return true;
+}
+
+/// IRETD to the same level or from ring 0 to ring 3.
+CalloutResult InterruptReturn(Vcpu& vcpu, CalloutArguments, uint32_t) {
+  CpuState& state = vcpu.cpu.state;
+  const SegmentRegister& ss = state.Segment(Seg::kSs);
+  const uint32_t held = vcpu.Flags();
+  if ((held & eflags::kNt) || state.nmi_blocked || state.cpl != 0 || !PlainStack(ss)) return kDeclined;
+  uint32_t popped[3];
+  const uint32_t top = ss.base + state.gpr[kEsp];
+  if (!Read(vcpu, top, kImplicitRead, popped)) return kDeclined;
+  const auto [eip, cs, image] = popped;
+  if (image & (eflags::kVm | eflags::kTf | eflags::kRf)) return kDeclined;
+  const uint16_t selector = static_cast<uint16_t>(cs);
+  const unsigned cpl = Rpl(selector);
+  Descriptor code;
+  if (!ReadGdt(vcpu, selector, code) || !PlainCode(code, eip) || code.Dpl() != cpl) return kDeclined;
+  const uint32_t flags = ReturnedFlags(held, state.cpl, true, image, OperandSize::k32);
+  if (cpl == 0) {
+    state.gpr[kEsp] += sizeof popped;
+  } else {
+    uint32_t outer[2];
+    Descriptor stack;
+    if (cpl != 3 || !Read(vcpu, top + sizeof popped, kImplicitRead, outer)) return kDeclined;
+    const uint16_t stack_selector = static_cast<uint16_t>(outer[1]);
+    if (!ReadGdt(vcpu, stack_selector, stack) || !PlainStackDescriptor(stack, stack_selector, cpl)) return kDeclined;
+    if (!SegmentsMayStay(state)) return kDeclined;
+    state.Segment(Seg::kSs) = stack.Load(stack_selector);
+    state.gpr[kEsp] = outer[0];
+    state.cpl = 3;
+  }
+  state.Segment(Seg::kCs) = code.Load(selector);
+  state.eip = eip;
+  vcpu.SetFlags(flags);
+  return GoOn(vcpu);
+}
+
+bool SystemCallsUsable(const Cpu& cpu) {
+  return cpu.model.Has(cpuid_edx::kSep) && !IsNull(static_cast<uint16_t>(cpu.state.sysenter_cs));
+}
+
+CalloutResult SystemEnter(Vcpu& vcpu, CalloutArguments, uint32_t) {
+  if (!SystemCallsUsable(vcpu.cpu)) return kDeclined;
+  const uint32_t flags = vcpu.Flags();
+  EnterKernel(vcpu.cpu.state);
+  vcpu.SetFlags(flags & ~(eflags::kVm | eflags::kIf | eflags::kRf));
+  return GoOn(vcpu);
+}
+
+CalloutResult SystemExit(Vcpu& vcpu, CalloutArguments, uint32_t) {
+  if (!SystemCallsUsable(vcpu.cpu) || vcpu.cpu.state.cpl != 0) return kDeclined;
+  ExitKernel(vcpu.cpu.state);
+  return GoOn(vcpu);
+}
+
+CalloutResult Cpuid(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
+  CpuState& state = vcpu.cpu.state;
+  const CalloutContext::CpuidAnswer& answer =
+      vcpu.run.callout_context->CpuidSlot(state.gpr[kEax], state.gpr[kEcx]);
+  const bool known = answer.known && answer.leaf == state.gpr[kEax] && answer.subleaf == state.gpr[kEcx] &&
+                     answer.cr4 == state.cr4 && answer.xcr0 == state.xcr0;
+  if (!known) return kDeclined;
+  state.gpr[kEax] = answer.values[0];
+  state.gpr[kEbx] = answer.values[1];
+  state.gpr[kEcx] = answer.values[2];
+  state.gpr[kEdx] = answer.values[3];
+  state.eip += arguments.length;
+  return GoOnInMode(vcpu);
+}
+
+CalloutResult ClearTaskSwitched(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
+  CpuState& state = vcpu.cpu.state;
+  if (state.cpl != 0) return kDeclined;
+  const bool was_set = state.cr0 & cr0::kTs;
+  state.cr0 &= ~cr0::kTs;
+  state.eip += arguments.length;
+  return was_set ? GoOn(vcpu) : GoOnInMode(vcpu);
+}
+
+/// Notes that loading `segment` again from the descriptor `raw` changes nothing (SegmentCheck).
+void Learn(Vcpu& vcpu, unsigned index, const SegmentRegister& segment, uint64_t raw) {
+  SegmentCheck& check = vcpu.run.segment_checks[index];
+  check.negated_descriptor = -raw;
+  check.descriptor_address = vcpu.cpu.state.gdtr.base + (segment.selector & 0xFFF8u);
+  check.negated_selector = -uint32_t{segment.selector};
+  vcpu.run.callout_context->learnt[index] = segment;
+}
+
+/// MOV to or POP of ES, DS, FS or GS.
+CalloutResult LoadSegment(Vcpu& vcpu, CalloutArguments arguments, uint32_t value) {
+  CpuState& state = vcpu.cpu.state;
+  const auto [index, popped_bytes] = LoadSegmentOperand::Unpack(arguments.operand);
+  const uint16_t selector = static_cast<uint16_t>(value);
+  SegmentRegister loaded{.selector = selector};
+  uint64_t raw = 0;
+  if (IsNull(selector)) {
+    if (state.gdtr.limit < 7 || !Read(vcpu, state.gdtr.base, kImplicitRead, raw)) return kDeclined;
+  } else {
+    Descriptor descriptor;
+    if (!ReadGdt(vcpu, selector, descriptor)) return kDeclined;
+    const unsigned rpl = Rpl(selector), privilege = rpl > state.cpl ? rpl : state.cpl;
+    const bool allowed = descriptor.IsReadable() && (descriptor.IsConforming() || privilege <= descriptor.Dpl());
+    if (!allowed || !descriptor.Present() || !Accessed(descriptor)) return kDeclined;
+    loaded = descriptor.Load(selector);
+    raw = descriptor.raw;
+  }
+  state.seg[index] = loaded;
+  Learn(vcpu, index, loaded, raw);
+  state.gpr[kEsp] += popped_bytes;
+  state.eip += arguments.length;
+  return GoOn(vcpu);
+}
+
+using Function = CalloutResult (*)(Vcpu&, CalloutArguments, uint32_t);
+
+template <Function kFunction>
+CalloutResult Count(Vcpu* vcpu, uint32_t packed, uint32_t value) {
+  const CalloutArguments arguments = CalloutArguments::Unpack(packed);
+  const CalloutResult result = kFunction(*vcpu, arguments, value);
+  CalloutContext& context = *vcpu->run.callout_context;
+  ++(result == kDeclined ? context.declined : context.done)[static_cast<unsigned>(arguments.callout)];
+  return result;
+}
+
+}  // namespace
+
+CalloutFunction LightCallout(Callout callout) {
+  switch (callout) {
+    case Callout::kInterrupt:
+      return Count<Interrupt>;
+    case Callout::kInterruptReturn:
+      return Count<InterruptReturn>;
+    case Callout::kSystemEnter:
+      return Count<SystemEnter>;
+    case Callout::kSystemExit:
+      return Count<SystemExit>;
+    case Callout::kCpuid:
+      return Count<Cpuid>;
+    case Callout::kClearTaskSwitched:
+      return Count<ClearTaskSwitched>;
+    case Callout::kLoadSegment:
+      return Count<LoadSegment>;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ring3

@@ -29,7 +29,9 @@ class Stubs {
   uint64_t LeaveDemoted() const { return demoted_; }
   uint64_t Stale() const { return stale_; }
   /// A callout (translator/callouts.h). In: EIP of the instruction in r8d, packed arguments in r9d, the value in r10d.
-  uint64_t CalloutTo(Callout callout) const { return IsLight(callout) ? light_callout_ : full_callout_; }
+  uint64_t CalloutTo(Callout callout) const {
+    return IsLight(callout) && kCompiledForLight ? light_callout_ : full_callout_;
+  }
 
   // For the signal handlers.
   /// Continues here (rsp = run.host_rsp, r12 = vcpu, FPU state the guest's) to leave with the exit already recorded and
@@ -41,6 +43,13 @@ class Stubs {
   uint64_t LeaveUnentered() const { return leave_unentered_; }
 
  private:
+  // Without optimisation, inline functions are called in versions compiled for all registers.
+#ifdef NDEBUG
+  static constexpr bool kCompiledForLight = true;
+#else
+  static constexpr bool kCompiledForLight = false;
+#endif
+
   void (*enter_)(Vcpu*) = nullptr;
   uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, light_callout_ = 0, full_callout_ = 0, leave_recorded_ = 0,
            leave_unentered_ = 0;

@@ -75,6 +75,16 @@ const Snippet kSnippets[] = {
     {"pushf_user", {0x9C}},
     {"rdtsc", {0x0F, 0x31}},
     {"privileged", {0x0F, 0x22, 0xD8}, 0},
+    {"interrupt", {0xCD, 0x80}},
+    {"interrupt_return", {0xCF}, 0},
+    {"system_enter", {0x0F, 0x34}},
+    {"cpuid", {0x0F, 0xA2}},
+    {"port_immediate", {0xE4, 0x80}, 0},
+    {"port_dx", {0xEF}, 0},
+    {"invlpg", {0x0F, 0x01, 0x7B, 0x10}, 0},
+    {"control_read", {0x0F, 0x20, 0xC0, 0x0F, 0x20, 0xD4}, 0},
+    {"segment_load", {0x8E, 0xE8}, 0},
+    {"segment_pop", {0x0F, 0xA1}, 0},
     {"undefined", {0x0F, 0x0B}},
     {"code16_memory", {0x8B, 0x47, 0x10, 0x66, 0x89, 0x04, 0x8A, 0x02, 0x00, 0x26, 0x27}, 3, Kind::k16},
     {"code16_stack", {0x50, 0x66, 0x53, 0x58, 0x5D, 0x6A, 0x05, 0xFF, 0x37, 0x8F, 0x07, 0xC9}, 3, Kind::k16},
@@ -113,6 +123,10 @@ std::string VcpuField(uint32_t offset) {
   const std::pair<int, const char*> kFields[] = {{vcpu_offset::kInterruptFlag, "interrupt_flag"},
                                                  {vcpu_offset::kInterruptsWaiting, "interrupts_waiting"},
                                                  {vcpu_offset::kEflags, "eflags"},
+                                                 {vcpu_offset::kCr0, "cr0"},
+                                                 {vcpu_offset::kCr2, "cr2"},
+                                                 {vcpu_offset::kCr3, "cr3"},
+                                                 {vcpu_offset::kCr4, "cr4"},
                                                  {vcpu_offset::kTscOffset, "tsc_offset"}};
   for (const auto& [at, name] : kFields) {
     if (static_cast<uint32_t>(at) == offset) return name;
@@ -128,6 +142,15 @@ std::string VcpuField(uint32_t offset) {
     const auto access = [s](size_t field) {
       return static_cast<uint32_t>(vcpu_offset::Access(static_cast<Seg>(s), field));
     };
+    const auto check = [s](size_t field) {
+      return static_cast<uint32_t>(vcpu_offset::Check(static_cast<Seg>(s), field));
+    };
+    if (check(offsetof(SegmentCheck, negated_descriptor)) == offset)
+      return std::string(kSegments[s]) + ".negated_descriptor";
+    if (check(offsetof(SegmentCheck, negated_selector)) == offset)
+      return std::string(kSegments[s]) + ".negated_selector";
+    if (check(offsetof(SegmentCheck, descriptor_address)) == offset)
+      return std::string(kSegments[s]) + ".descriptor_address";
     if (access(offsetof(SegmentAccess, negated_size)) == offset) return std::string(kSegments[s]) + ".negated_size";
     if (access(offsetof(SegmentAccess, inside)) == offset) return std::string(kSegments[s]) + ".inside";
     if (access(offsetof(SegmentAccess, outside)) == offset) return std::string(kSegments[s]) + ".outside";

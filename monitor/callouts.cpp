@@ -100,7 +100,7 @@ void NoteCpuid(CalloutContext& context, const CpuState& after, uint32_t leaf, ui
   context.CpuidSlot(leaf, subleaf) = {.known = true,
                                       .leaf = leaf,
                                       .subleaf = subleaf,
-                                      .cr4 = after.cr4,
+                                      .cr4 = after.cr4 & cr4::kOsxsave,
                                       .xcr0 = after.xcr0,
                                       .values = {after.gpr[kEax], after.gpr[kEbx], after.gpr[kEcx], after.gpr[kEdx]}};
 }

@@ -165,7 +165,7 @@ CalloutResult Cpuid(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
   const CalloutContext::CpuidAnswer& answer =
       vcpu.run.callout_context->CpuidSlot(state.gpr[kEax], state.gpr[kEcx]);
   const bool known = answer.known && answer.leaf == state.gpr[kEax] && answer.subleaf == state.gpr[kEcx] &&
-                     answer.cr4 == state.cr4 && answer.xcr0 == state.xcr0;
+                     answer.cr4 == (state.cr4 & cr4::kOsxsave) && answer.xcr0 == state.xcr0;
   if (!known) return kDeclined;
   state.gpr[kEax] = answer.values[0];
   state.gpr[kEbx] = answer.values[1];

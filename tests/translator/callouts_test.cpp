@@ -31,6 +31,7 @@ struct Scenario {
 
 struct Result {
   std::optional<Outcome> outcome;  // nothing: the processor shut down, or ran on
+  bool ran_on = false;
   Bytes tables;                    // GDT to IDT, kernel stack, results
 };
 
@@ -56,6 +57,7 @@ Result RunScenario(TestMachine& machine, const Scenario& scenario, std::optional
     result.outcome = machine.Run();
   } catch (const GuestShutDown&) {
   } catch (const GuestRunsOn&) {
+    result.ran_on = true;
   }
   kicks.reset();
   for (const auto& [from, bytes] : {std::pair{guest::kGdt, 0x2800u},
@@ -72,7 +74,9 @@ struct Machines {
   TestMachine translated{{.most_steps = 100'000}}, interpreted{{.interpreter = true, .most_steps = 100'000}};
 
   void Compare(const Scenario& scenario, const std::string& name) {
-    const Result actual = RunScenario(translated, scenario), expected = RunScenario(interpreted, scenario);
+    const Result expected = RunScenario(interpreted, scenario);
+    if (expected.ran_on) return;  // the change led into nothing
+    const Result actual = RunScenario(translated, scenario);
     INFO(name);
     CHECK(actual.outcome.has_value() == expected.outcome.has_value());
     if (actual.outcome && expected.outcome) CHECK(Difference(*actual.outcome, *expected.outcome, {}) == "");
@@ -145,7 +149,9 @@ Scenario SegmentLoads(const Change& change) {
               a.pop(gs);
               if (selector) {
                 a.mov(ecx, dword_ptr(guest::kCode));
-                a.fs().mov(ecx, dword_ptr(selector == guest::kFs || selector == guest::kGs ? 0 : guest::kData));
+                Mem source = dword_ptr(selector == guest::kFs || selector == guest::kGs ? 0 : guest::kData);
+                source.setSegment(fs);
+                a.mov(ecx, source);
                 a.add(edx, ecx);
               }
             }
@@ -249,11 +255,11 @@ TEST_CASE("ports, control registers, CLTS and INVLPG in callouts") {
                               a.out(dx, al);
                               a.out(0x61, ax);
                               a.out(dx, eax);
-                              a.mov(ebx, cr0);
+                              a.mov(ebx, x86::cr0);
                               a.mov(ecx, ebx);
-                              a.or_(ecx, cr0::kTs);
-                              a.mov(cr0, ecx);
-                              a.mov(edi, cr0);
+                              a.or_(ecx, ring3::cr0::kTs);
+                              a.mov(x86::cr0, ecx);
+                              a.mov(edi, x86::cr0);
                               a.clts();
                               a.clts();
                               a.fninit();
@@ -261,7 +267,7 @@ TEST_CASE("ports, control registers, CLTS and INVLPG in callouts") {
                               a.mov(eax, cr2);
                               a.mov(eax, cr3);
                               a.mov(cr3, eax);
-                              a.mov(edi, cr4);
+                              a.mov(edi, x86::cr4);
                               a.invlpg(ptr(esp));
                               a.invlpg(ptr(guest::kData));
                               a.mov(eax, ptr(guest::kData));

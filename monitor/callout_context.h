@@ -59,7 +59,8 @@ inline void PrepareSegmentAccesses(Vcpu& vcpu, BlockMode mode, uint64_t window_b
   }
 }
 
-/// The instruction is done, and EIP and mode are new: prepares going on there. Leaves where that is not known, or the
+/// The instruction is done, and EIP and mode are new: prepares going on there, as BtEngine::Enter does for what is
+/// entered from the engine; whatever that sets up for a mode is set up here, too. Leaves where that is not known, or the
 /// monitor has something to do first.
 inline CalloutResult GoOn(Vcpu& vcpu) {
   RunContext& run = vcpu.run;

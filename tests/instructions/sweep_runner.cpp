@@ -24,7 +24,8 @@ uint64_t Scatter(uint64_t n, uint64_t count) {
   return static_cast<uint64_t>(static_cast<unsigned __int128>(n) * step % count);
 }
 
-constexpr uint32_t kPageFault = 14, kStackFault = 12, kGeneralProtection = 13, kSimdException = 19, kBreakpoint = 3;
+constexpr uint32_t kPageFault = 14, kStackFault = 12, kGeneralProtection = 13, kSimdException = 19, kBreakpoint = 3,
+                   kSingleStep = 1;
 
 uint32_t Mxcsr(const Program& program) {
   constexpr unsigned kOffset = 24;
@@ -46,7 +47,8 @@ bool Astray(const SingleTrial& trial, const Outcome& native) {
 /// FXSAVE stores the host's MXCSR_MASK.
 void TakeModelsMask(const SingleTrial& trial, Outcome& native) {
   constexpr uint32_t kOffset = 28, kMask = 0xFFFF;
-  if (!trial.decoded || trial.insn.mnemonic != ZYDIS_MNEMONIC_FXSAVE || native.vector != kBreakpoint) return;
+  const bool executed = native.vector == kBreakpoint || native.vector == kSingleStep;
+  if (!trial.decoded || trial.insn.mnemonic != ZYDIS_MNEMONIC_FXSAVE || !executed) return;
   const auto put = [&](std::vector<uint8_t>& region, uint32_t base) {
     const uint32_t at = trial.target + kOffset - base;
     if (at + sizeof kMask <= region.size()) std::memcpy(&region[at], &kMask, sizeof kMask);

@@ -2,9 +2,9 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <cstdio>
 
+#include "bench/docs.h"
 #include "bench/images.h"
 #include "bench/linux_suite.h"
 #include "bench/machines.h"
@@ -49,9 +49,26 @@ void RunRound(unsigned round, const Setting& setting, Results& results) {
   }
 }
 
-int Report(const Results& results, const std::vector<Machine>& machines, const BenchOptions& options) {
-  for (const std::string& suite : options.suites) fmt::print("{}\n", Table(results, suite, machines));
-  if (!options.json_file.empty()) WriteJson(options.json_file, results, machines, DescribeRun(options));
+void WriteReports(const Results& results, const Setting& setting) {
+  const BenchOptions& options = setting.options;
+  Facts facts = DescribeRun(options);
+  if (!setting.files.versions.empty()) facts.emplace_back("guest", setting.files.versions);
+  if (!options.json_file.empty()) WriteJson(options.json_file, results, setting.machines, facts);
+  if (options.docs_folder.empty()) return;
+  if (options.ablate) {
+    WriteAblationPage(options.docs_folder, results, setting.machines, facts);
+  } else {
+    WriteBenchmarkPage(options.docs_folder, results, setting.machines, facts);
+  }
+}
+
+int Report(const Results& results, const Setting& setting) {
+  if (setting.options.ablate) {
+    fmt::print("{}\n", AblationTable(results, setting.machines));
+  } else {
+    for (const std::string& suite : setting.options.suites) fmt::print("{}\n", Table(results, suite, setting.machines));
+  }
+  WriteReports(results, setting);
   const std::vector<std::string> disagreements = results.Disagreements();
   for (const std::string& line : disagreements) fmt::print(stderr, "bench: results differ: {}\n", line);
   return disagreements.empty() ? 0 : kDisagreement;
@@ -68,7 +85,7 @@ int BenchMain(int argc, const char* const* argv) {
   const Setting setting{options, images, files, machines};
   Results results;
   for (unsigned round = 0; round < options.runs; ++round) RunRound(round, setting, results);
-  return Report(results, machines, options);
+  return Report(results, setting);
 }
 
 }  // namespace ring3::bench

@@ -11,3 +11,5 @@ ring3_bench_\name\()_end:
         image nano_kernel, NANO_KERNEL
         image nano_native, NANO_NATIVE
         image programs, PROGRAMS
+        image page, PAGE
+        image ablation_page, ABLATION_PAGE

@@ -79,6 +79,7 @@ struct Timing {
   const StampedLine *begin = nullptr, *end = nullptr;
   std::string result;
   double own_seconds = 0;  // by the clock of the system that it ran on
+  double own_cpu_seconds = 0;
 };
 
 struct LinuxRun {
@@ -97,9 +98,10 @@ LinuxRun Parse(const std::vector<StampedLine>& lines) {
     if (what == "begin") run.timings[name].begin = &line;
     if (what != "end" || !run.timings.contains(name)) continue;
     Timing& timing = run.timings[name];
-    double nanoseconds = 0;
-    words >> timing.result >> nanoseconds;
+    double nanoseconds = 0, cpu_nanoseconds = 0;
+    words >> timing.result >> nanoseconds >> cpu_nanoseconds;
     timing.own_seconds = nanoseconds * 1e-9;
+    timing.own_cpu_seconds = cpu_nanoseconds * 1e-9;
     timing.end = &line;
   }
   return run;
@@ -115,9 +117,18 @@ double SecondsOf(const Timing& timing, const LinuxRow& row, const Machine& machi
   return host;
 }
 
+/// What the host spent on it. A guest's processor is a process here.
+double CpuSecondsOf(const Timing& timing, const Machine& machine) {
+  if (machine.kind == MachineKind::kNative) return timing.own_cpu_seconds;
+  return timing.end->cpu_seconds - timing.begin->cpu_seconds;
+}
+
 /// No figure where the row did not come to its end.
-std::optional<double> FigureOf(const LinuxRow& row, const LinuxRun& run, const Machine& machine) {
-  if (row.figure == Figure::kBoot) return run.ready ? std::optional(run.ready->seconds) : std::nullopt;
+std::optional<double> FigureOf(const LinuxRow& row, const LinuxRun& run, const Machine& machine, bool cpu_time) {
+  if (row.figure == Figure::kBoot) {
+    if (!run.ready) return std::nullopt;
+    return cpu_time ? run.ready->cpu_seconds : run.ready->seconds;
+  }
   if (row.figure == Figure::kMemory) return run.done ? std::optional(run.done->own_mebibytes) : std::nullopt;
   const auto found = run.timings.find(row.name);
   if (found == run.timings.end() || !found->second.end) return std::nullopt;
@@ -126,7 +137,7 @@ std::optional<double> FigureOf(const LinuxRow& row, const LinuxRun& run, const M
     const double used = timing.end->cpu_seconds - timing.begin->cpu_seconds;
     return 100 * used / (timing.end->seconds - timing.begin->seconds);
   }
-  const double seconds = SecondsOf(timing, row, machine);
+  const double seconds = cpu_time ? CpuSecondsOf(timing, machine) : SecondsOf(timing, row, machine);
   if (row.figure == Figure::kTotal) return seconds * 1e3;
   return seconds * 1e6 / static_cast<double>(std::max(1ul, std::strtoul(timing.result.c_str(), nullptr, 16)));
 }
@@ -135,6 +146,19 @@ std::optional<double> FigureOf(const LinuxRow& row, const LinuxRun& run, const M
 bool Applies(const LinuxRow& row, const Machine& machine) {
   if (row.figure == Figure::kMemory) return machine.kind == MachineKind::kRing3;  // QEMU's RAM is its own memory
   return machine.kind != MachineKind::kNative || (row.figure != Figure::kBoot && row.figure != Figure::kIdle);
+}
+
+/// "Package: NAME Version: NUMBER" lines, as one line.
+std::string Versions(const std::string& path) {
+  std::ifstream file(path);
+  std::string text;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string package, name, version, number;
+    if (words >> package >> name >> version >> number && package == "Package:")
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, number);
+  }
+  return text;
 }
 
 std::string InFolder(const std::string& folder, const char* name, std::string& missing) {
@@ -154,6 +178,7 @@ GuestFiles FindGuestFiles() {
   files.kernel = InFolder(folder, "vmlinuz-686", files.missing);
   files.initramfs = InFolder(folder, "initramfs.cpio.gz", files.missing);
   files.busybox = InFolder(folder, "busybox", files.missing);
+  files.versions = Versions(folder + "/versions");
   return files;
 }
 
@@ -177,7 +202,7 @@ void RunLinux(const std::string& suite, const Machine& machine, unsigned round, 
   for (const LinuxRow& row : rows) {
     Row& kept = results.At(suite, row.name, UnitOf(row.figure));
     if (!Applies(row, machine)) continue;
-    if (const auto figure = FigureOf(row, run, machine)) {
+    if (const auto figure = FigureOf(row, run, machine, options.cpu_time)) {
       kept.samples[machine.name][round] = {*figure};
       const auto timing = run.timings.find(row.name);
       if (timing != run.timings.end()) kept.results[machine.name] = timing->second.result;

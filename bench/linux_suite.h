@@ -12,7 +12,8 @@ namespace ring3::bench {
 /// The guest files, as tests/guests/fetch_guests leaves them.
 struct GuestFiles {
   std::string kernel, initramfs, busybox;
-  std::string missing;  // what is not there; empty: nothing
+  std::string versions;  // of Debian's packages
+  std::string missing;   // what is not there; empty: nothing
 };
 GuestFiles FindGuestFiles();
 

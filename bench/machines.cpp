@@ -7,6 +7,7 @@
 
 #include "bench/child.h"
 #include "bench/nano_suite.h"
+#include "translator/fast_paths.h"
 
 namespace ring3::bench {
 namespace {
@@ -32,11 +33,23 @@ Machine Qemu(const std::string& name, const std::string& title, const std::strin
   return machine;
 }
 
+std::vector<Machine> MachinesWithout(const std::string& program) {
+  std::vector<Machine> machines{Ring3("bt", "ring3", program, "bt")};
+  auto add = [&](const std::string& what) {
+    machines.push_back(Ring3("without " + what, "without " + what, program, "bt"));
+    machines.back().without = what;
+  };
+  for (const FastPathRow& row : kFastPathRows) add(std::string(row.name));
+  add("all");
+  return machines;
+}
+
 }  // namespace
 
 std::vector<Machine> ChooseMachines(const BenchOptions& options) {
   std::vector<Machine> machines;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  if (options.ablate) return MachinesWithout(self);
   for (const std::string& engine : options.engines)
     machines.push_back(Ring3(engine, engine == "bt" ? "ring3" : "ring3 on KVM", self, engine));
   if (!options.base.empty()) machines.push_back(Ring3("base", "base", options.base, "bt"));
@@ -52,17 +65,14 @@ std::vector<std::string> BootCommand(const Machine& machine, const Boot& boot) {
   const std::string memory = fmt::format("{}M", boot.memory_mebibytes);
   std::vector<std::string> command{machine.program};
   if (machine.kind == MachineKind::kRing3) {
-    for (const std::string& word : {std::string("run"), std::string("--engine"), machine.accelerator})
-      command.push_back(word);
+    command.insert(command.end(), {"run", "--engine", machine.accelerator});
+    if (!machine.without.empty()) command.insert(command.end(), {"--without", machine.without});
   } else {  // no devices but the serial port: the least that QEMU must do
-    for (const char* word :
-         {"-accel", machine.accelerator.c_str(), "-nodefaults", "-display", "none", "-serial", "stdio"})
-      command.push_back(word);
+    command.insert(command.end(),
+                   {"-accel", machine.accelerator, "-nodefaults", "-display", "none", "-serial", "stdio"});
   }
-  for (const std::string& word :
-       {std::string("-m"), memory, std::string("-no-reboot"), std::string("-device"),
-        std::string("isa-debug-exit,iobase=0xf4,iosize=4"), std::string("-kernel"), boot.kernel})
-    command.push_back(word);
+  command.insert(command.end(), {"-m", memory, "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+                                 "-kernel", boot.kernel});
   if (!boot.initrd.empty()) command.insert(command.end(), {"-initrd", boot.initrd});
   if (!boot.append.empty()) command.insert(command.end(), {"-append", boot.append});
   return command;

@@ -16,6 +16,7 @@ struct Machine {
   MachineKind kind = MachineKind::kRing3;
   std::string program;      // ring3's or QEMU's
   std::string accelerator;  // ring3's engine or QEMU's accelerator
+  std::string without;      // a fast path of ring3's to do without; empty: none
   std::string missing;      // why it cannot be measured; empty: it can
 };
 
@@ -25,7 +26,7 @@ struct Boot {
   unsigned memory_mebibytes = 64;
 };
 
-/// The machines that the options ask for, ring3's first.
+/// The machines that the options ask for, ring3's first. For an ablation: ring3, then ring3 without one thing each.
 std::vector<Machine> ChooseMachines(const BenchOptions& options);
 
 /// The command that boots a guest on a machine other than the native one; COM1 is standard output.

@@ -13,6 +13,49 @@ namespace {
 
 constexpr unsigned kMostRuns = 999;
 
+/// What an ablation measures unless told otherwise: a fast path is at home in at least one of them.
+const std::vector<std::string> kAblationRows = {"call-ret",
+                                                "indirect-call-1",
+                                                "indirect-call-8",
+                                                "rdtsc",
+                                                "cpuid",
+                                                "rep-movs-4k",
+                                                "self-modified-store",
+                                                "int-80h",
+                                                "sysenter",
+                                                "cli-sti",
+                                                "pushf-popf",
+                                                "in",
+                                                "out",
+                                                "mov-cr3-same",
+                                                "mov-cr3-alternating",
+                                                "invlpg",
+                                                "iret",
+                                                "far-call",
+                                                "divide-fault",
+                                                "mmio-read",
+                                                "page-fault",
+                                                "pte-remap-use",
+                                                "context-switch-1",
+                                                "context-switch-16",
+                                                "context-switch-128",
+                                                "interrupt",
+                                                "recursion",
+                                                "callback-sort",
+                                                "bytecode",
+                                                "large-code",
+                                                "strings",
+                                                "sse2",
+                                                "jit-rewrite",
+                                                "boot",
+                                                "getpid",
+                                                "system-calls",
+                                                "fork-wait",
+                                                "fork-exec",
+                                                "pipe-ping-pong",
+                                                "page-faults",
+                                                "shell-loop"};
+
 void CheckWords(const std::vector<std::string>& words, const std::vector<std::string>& known, const char* option) {
   for (const std::string& word : words) {
     if (std::find(known.begin(), known.end(), word) == known.end())
@@ -33,6 +76,10 @@ BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   app.add_option("--base", options.base, "another ring3 program, measured beside this one");
   app.add_option("--runs", options.runs, "rounds; each runs every machine once (default: 5)");
   app.add_flag("--quick", options.quick, "a few short rows, once: to see that it works, not to measure");
+  app.add_flag("--cpu-time", options.cpu_time,
+               "user and guest suites: processor time, not elapsed time (where the host does other things besides)");
+  app.add_flag("--ablate", options.ablate, "measure this ring3 without each of its fast paths in turn");
+  app.add_option("--docs", options.docs_folder, "write the documentation's page and charts to this folder");
   app.add_option("--json", options.json_file, "write every sample to this file");
   try {
     app.parse(argc, argv);
@@ -48,6 +95,9 @@ BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   if (options.runs < 1 || options.runs > kMostRuns)
     throw UsageError(fmt::format("bench --runs wants a number from 1 to {}", kMostRuns));
   if (options.quick) options.runs = 1;
+  if (options.ablate && options.rows.empty() && !options.quick) options.rows = kAblationRows;
+  if (options.ablate && (!options.base.empty() || options.engines != std::vector<std::string>{"bt"}))
+    throw UsageError("bench --ablate compares this ring3 with itself: it goes with neither --base nor --engines");
   return options;
 }
 

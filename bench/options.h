@@ -14,7 +14,10 @@ struct BenchOptions {
   std::string base;               // another ring3 to compare with; empty: none
   unsigned runs = 5;
   bool quick = false;
+  bool cpu_time = false;  // processor time instead of elapsed time, for machines that do other things besides
+  bool ablate = false;    // this ring3 without each of its fast paths in turn, instead of other machines
   std::string json_file;
+  std::string docs_folder;  // where the pages and charts go; empty: nowhere
 };
 
 /// Throws UsageError. Prints and exits for --help.

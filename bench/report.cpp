@@ -41,25 +41,9 @@ std::string LoadAverage() {
   return load;
 }
 
-/// Three digits that count.
-std::string Number(double value) {
-  if (value >= 1000) return fmt::format("{:.0f}", value);
-  if (value >= 100) return fmt::format("{:.0f}", value);
-  if (value >= 10) return fmt::format("{:.1f}", value);
-  if (value >= 0.1) return fmt::format("{:.2f}", value);
-  return fmt::format("{:.3g}", value);
-}
-
 std::string Cell(const std::optional<Summary>& s) {
   if (!s) return "–";
-  return fmt::format("{} ({}–{})", Number(s->median), Number(s->low), Number(s->high));
-}
-
-bool IsInSuite(const Results& results, const std::string& suite, const std::string& machine) {
-  for (const Row& row : results.Rows()) {
-    if (row.suite == suite && row.samples.contains(machine)) return true;
-  }
-  return false;
+  return fmt::format("{} ({}–{})", ShortNumber(s->median), ShortNumber(s->low), ShortNumber(s->high));
 }
 
 ordered_json ToJson(const std::optional<Summary>& s) {
@@ -84,14 +68,29 @@ ordered_json ToJson(const Row& row, const std::vector<Machine>& machines) {
 
 }  // namespace
 
+std::string ShortNumber(double value) {
+  if (value >= 100) return fmt::format("{:.0f}", value);
+  if (value >= 10) return fmt::format("{:.1f}", value);
+  if (value >= 0.1) return fmt::format("{:.2f}", value);
+  return fmt::format("{:.3f}", value);
+}
+
+bool HasFigures(const Results& results, const std::string& suite, const std::string& machine) {
+  for (const Row& row : results.Rows()) {
+    if (row.suite == suite && row.samples.contains(machine)) return true;
+  }
+  return false;
+}
+
 Facts DescribeRun(const BenchOptions& options) {
   Facts facts{{"date", fmt::format("{:%F}", fmt::gmtime(std::time(nullptr)))},
               {"cpu", ProcessorName()},
               {"cpus", std::to_string(sysconf(_SC_NPROCESSORS_ONLN))},
-              {"host_kernel", FirstLine({"uname", "-r"})},
-              {"load", LoadAverage()},
+              {"host kernel", FirstLine({"uname", "-r"})},
+              {"load when the run ended", LoadAverage()},
               {"ring3", RING3_VERSION},
-              {"runs", std::to_string(options.runs)}};
+              {"rounds", std::to_string(options.runs)},
+              {"times", options.cpu_time ? "processor time" : "elapsed time"}};
   if (HasProgram("qemu-system-i386")) facts.emplace_back("qemu", FirstLine({"qemu-system-i386", "--version"}));
   return facts;
 }
@@ -118,13 +117,13 @@ std::string Table(const Results& results, const std::string& suite, const std::v
   std::vector<const Machine*> shown;
   std::vector<RatioColumn> ratios;
   for (const Machine& machine : machines) {
-    if (!IsInSuite(results, suite, machine.name)) continue;
+    if (!HasFigures(results, suite, machine.name)) continue;
     shown.push_back(&machine);
     text += " " + machine.title + " |";
     rule += "---:|";
   }
   for (const RatioColumn& column : RatioColumns(machines)) {
-    if (!IsInSuite(results, suite, column.above) || !IsInSuite(results, suite, column.below)) continue;
+    if (!HasFigures(results, suite, column.above) || !HasFigures(results, suite, column.below)) continue;
     ratios.push_back(column);
     text += " " + column.title + " |";
     rule += "---:|";
@@ -140,7 +139,7 @@ std::string Table(const Results& results, const std::string& suite, const std::v
   text += fmt::format("| **geometric mean** |{}", std::string(shown.size(), '|'));
   for (const RatioColumn& column : ratios) {
     const auto mean = GeometricMean(results, suite, column.above, column.below);
-    text += mean ? fmt::format(" **{}** |", Number(*mean)) : " – |";
+    text += mean ? fmt::format(" **{}** |", ShortNumber(*mean)) : " – |";
   }
   return text + "\n";
 }

@@ -19,6 +19,12 @@ struct RatioColumn {
 };
 std::vector<RatioColumn> RatioColumns(const std::vector<Machine>& machines);
 
+/// Three digits that count.
+std::string ShortNumber(double value);
+
+/// Whether a machine has any figure in a suite.
+bool HasFigures(const Results& results, const std::string& suite, const std::string& machine);
+
 /// In Markdown.
 std::string Table(const Results& results, const std::string& suite, const std::vector<Machine>& machines);
 void WriteJson(const std::string& path, const Results& results, const std::vector<Machine>& machines,

@@ -67,6 +67,23 @@ TEST_CASE("bench: only the rows asked for are measured", "[nano]") {
   CheckSummary(RowNamed(report, "rdtsc").at("machines").at("bt"));
 }
 
+TEST_CASE("bench: an ablation has a column for each fast path", "[nano]") {
+  const json report = Bench({"--suite", "nano", "--ablate", "--rows", "rdtsc"});
+  const json& row = RowNamed(report, "rdtsc");
+  CheckSummary(row.at("machines").at("bt"));
+  CheckSummary(row.at("machines").at("without inline-time-stamp"));
+  CHECK(row.at("ratios").size() + 1 == row.at("machines").size());
+}
+
+TEST_CASE("bench: the page and its charts are written", "[nano]") {
+  Scratch scratch;
+  Bench({"--suite", "nano", "--against", "none", "--rows", "loop", "--docs", scratch.Path("")});
+  const std::string page = ReadFile(scratch.Path("benchmarks.md"));
+  CHECK(page.find("| loop, cycles |") != std::string::npos);
+  CHECK(page.find('@') == std::string::npos);
+  CHECK(ReadFile(scratch.Path("benchmarks-nano.svg")).starts_with("<svg"));
+}
+
 TEST_CASE("bench: user programs compute in the guest what they compute natively", "[user]") {
   if (!HasGuest()) return;
   const json report = Bench({"--suite", "user", "--against", "native"});

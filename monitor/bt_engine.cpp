@@ -36,6 +36,7 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
       callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu} {
   InstallCallouts(vcpu_, callouts_);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
+  vcpu_.run.return_empty = translator_.Returns().Empty();
   vcpu_.cpu.fpu_keeper = this;
   vcpu_.cpu.breakpoint_listener = this;
 }
@@ -118,7 +119,11 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   PrepareSegmentChecks();
   PrepareSegmentAccesses(vcpu_, mode, run.window_base);
   NoteWindows(callouts_);
+  const uint64_t generation = translator_.ReturnGeneration();
+  const bool known = run.return_rsp && calls_.generation == generation && calls_.branch_table == run.branch_table;
+  if (!known) run.return_rsp = run.return_empty;
   translator_.GetStubs().Enter(&vcpu_);
+  calls_ = {generation, run.branch_table};
   state.eflags = vcpu_.Flags();
 }
 

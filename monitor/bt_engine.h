@@ -90,6 +90,11 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
     }
   };
   Hook fpu_error_, on_step_;
+  /// What the return sites on the return stack rest on.
+  struct Calls {
+    uint64_t generation = 0, branch_table = 0;
+  };
+  Calls calls_;
   /// Per data segment register: what loading its selector again would give, as of when that was found out.
   std::array<SegmentRegister, kSegCount> learnt_{};
   CalloutContext callouts_;

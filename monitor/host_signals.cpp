@@ -99,7 +99,7 @@ bool HostSignals::HandleFault(ucontext_t& context) {
 
 bool HostSignals::HandlePageFault(ucontext_t& context) {
   const auto& regs = context.uc_mcontext.gregs;
-  if (MakeRecordRoom(context)) return true;
+  if (MakeRecordRoom(context) || ForgetCalls(context) || ResolveReturn(context)) return true;
   const bool write = regs[REG_ERR] & kErrorWrite;
   const FillResult fill = mmu_.HandleFault(HostAddress(static_cast<uint64_t>(regs[REG_CR2])), write);
   if (fill.outcome == FillOutcome::kMapped) {
@@ -137,6 +137,27 @@ bool HostSignals::MakeRecordRoom(ucontext_t& context) {
   return true;
 }
 
+/// A call found the return stack full: it is repeated on an empty one.
+bool HostSignals::ForgetCalls(ucontext_t& context) {
+  auto& regs = context.uc_mcontext.gregs;
+  const ReturnStack& returns = translator_.Returns();
+  if (!returns.IsFull(static_cast<uint64_t>(regs[REG_CR2]))) return false;
+  regs[REG_RSP] = static_cast<greg_t>(returns.Empty());
+  return true;
+}
+
+/// A return came to a site that stands for another EIP.
+bool HostSignals::ResolveReturn(ucontext_t& context) {
+  auto& regs = context.uc_mcontext.gregs;
+  const auto value = [&](int reg) { return static_cast<uint64_t>(regs[reg]); };
+  if (!translator_.Cache().IsReturnMismatch(value(REG_CR2))) return false;
+  const ReturnResolution next =
+      translator_.ResolveReturn(value(REG_RIP), value(REG_RSP), static_cast<uint32_t>(regs[REG_R8]));
+  regs[REG_RIP] = static_cast<greg_t>(next.pc);
+  regs[REG_RSP] = static_cast<greg_t>(next.rsp);
+  return true;
+}
+
 /// An asynchronous signal: leave from a precise point, or step on to the next one.
 void HostSignals::Divert(ucontext_t& context) {
   auto& regs = context.uc_mcontext.gregs;
@@ -163,8 +184,9 @@ bool HostSignals::Recover(const ucontext_t& context, bool& busy) {
   const uint64_t pc = static_cast<uint64_t>(regs[REG_RIP]);
   CodeCache& cache = translator_.Cache();
   const BlockId id = cache.FindByHost(pc);
-  if (id == kNone) return false;
-  const RecoveryEntry& entry = cache.RecoveryAt(id, pc);
+  const bool sentinel = translator_.GetStubs().InReturnSentinel(pc);
+  if (id == kNone && !sentinel) return false;
+  const RecoveryEntry entry = sentinel ? RecoveryEntry{.eip_in_scratch = true} : cache.RecoveryAt(id, pc);
   busy = entry.busy;
   if (busy) return true;
   CpuState& state = vcpu_.cpu.state;
@@ -184,6 +206,7 @@ void HostSignals::Leave(ucontext_t& context, ExitReason reason) {
   vcpu_.run.exit_reason = static_cast<uint32_t>(reason);
   regs[REG_RIP] = static_cast<greg_t>(translator_.GetStubs().LeaveRecorded());
   regs[REG_RSP] = static_cast<greg_t>(vcpu_.run.host_rsp);
+  vcpu_.run.return_rsp = 0;  // a word of the block's own may lie on top
   regs[REG_R12] = static_cast<greg_t>(reinterpret_cast<uint64_t>(&vcpu_));
   regs[REG_EFL] &= ~(kTrapFlag | kDirectionFlag);
 }

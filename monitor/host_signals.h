@@ -43,6 +43,8 @@ class HostSignals {
   bool HandleFault(ucontext_t& context);
   bool HandlePageFault(ucontext_t& context);
   bool MakeRecordRoom(ucontext_t& context);
+  bool ForgetCalls(ucontext_t& context);
+  bool ResolveReturn(ucontext_t& context);
   void Divert(ucontext_t& context);
   bool Recover(const ucontext_t& context, bool& busy);
   void Leave(ucontext_t& context, ExitReason reason);

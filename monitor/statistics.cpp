@@ -77,6 +77,7 @@ void WriteStatistics(FILE* out, const RunStatistics& run) {
         {"host_bytes", t.host_bytes},
         {"links", t.links},
         {"branch_table_inserts", t.branch_table_inserts},
+        {"return_mismatches", t.return_mismatches},
         {"cache_evictions", run.cache_evictions}}},
       {"invalidation",
        {{"code_page_writes", t.invalidation.code_page_writes},

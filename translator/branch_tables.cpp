@@ -114,6 +114,7 @@ void BranchTables::ClearSlots(Table& table, uint32_t first, uint64_t count) {
     const uint64_t in_page = std::min<uint64_t>(kPageSize - (eip & kPageMask), count - done);
     done += in_page;
     if (eip >= slots || !table.filled_pages[eip >> kPageShift]) continue;
+    ++changes_;
     if (in_page == kPageSize) {
       ClearPage(table, eip >> kPageShift);
     } else {
@@ -133,6 +134,7 @@ void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages)
 }
 
 void BranchTables::Empty(Table& table) {
+  ++changes_;
   for (uint32_t page : table.list) {
     table.listed_pages[page] = false;
     if (table.filled_pages[page]) ClearPage(table, page);

@@ -45,6 +45,8 @@ class BranchTables {
   /// Empties the slots of [page, page + pages * 4 KiB), and of instructions that reach into it from the page before.
   void ClearPages(WindowId window, GuestLinear page, uint32_t pages);
   void ClearWindow(WindowId window);
+  /// How often slots were emptied because what they stood for may have changed.
+  uint64_t Changes() const { return changes_; }
 
   void CheckInvariants() const;
 
@@ -70,16 +72,16 @@ class BranchTables {
 
   Table& Reuse(BlockMode mode);
   static void Allocate(Table& table, uint64_t slots);
-  static void ClearSlots(Table& table, uint32_t first, uint64_t count);
+  void ClearSlots(Table& table, uint32_t first, uint64_t count);
   static void ClearPage(Table& table, uint32_t page_number);
-  static void Empty(Table& table);
+  void Empty(Table& table);
 
   std::vector<Table> wide_, narrow_;
   uint32_t* nowhere_ = nullptr;
   std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;
   Table* current_ = nullptr;
   std::array<const Table*, kRecent> recent_{};
-  uint64_t selections_ = 0;
+  uint64_t selections_ = 0, changes_ = 0;
 };
 
 }  // namespace ring3

@@ -16,8 +16,11 @@ CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes) : bytes_(bytes), b
   if (bytes < kMinBytes || bytes > (1u << 30)) {
     throw UsageError("translation cache size must lie between 256K and 1G");
   }
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  void* memory = mmap(nullptr, bytes + ReturnSite::kReach, PROT_NONE, kFlags, -1, 0);
+  checks_returns_ = memory != MAP_FAILED;
+  if (!checks_returns_) memory = mmap(nullptr, bytes, PROT_NONE, kFlags, -1, 0);
+  if (memory == MAP_FAILED || mprotect(memory, bytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
     throw UsageError("the host gives no executable memory for translations (is writable code forbidden by policy?)");
   }
   base_ = static_cast<uint8_t*>(memory);
@@ -28,7 +31,7 @@ CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes) : bytes_(bytes), b
   }
 }
 
-CodeCache::~CodeCache() { munmap(base_, bytes_); }
+CodeCache::~CodeCache() { munmap(base_, bytes_ + (checks_returns_ ? ReturnSite::kReach : 0)); }
 
 std::span<const BlockId> CodeCache::EvictionCandidates() const {
   if (HasRoom()) return {};
@@ -126,6 +129,7 @@ void CodeCache::Kill(BlockId id) {
   while (*at != id) at = &blocks_[*at].next_in_bucket;
   *at = block.next_in_bucket;
   DisconnectAll(id);
+  RetireReturns(id);
   for (LinkId link : block.links) {
     if (links_[link].target != kNone) Disconnect(link);
   }
@@ -134,6 +138,17 @@ void CodeCache::Kill(BlockId id) {
 void CodeCache::PatchJump(const Link& link, uint32_t target_offset) {
   int32_t relative = static_cast<int32_t>(target_offset - (link.jump_offset + 4));
   std::memcpy(At(link.jump_offset), &relative, sizeof relative);
+}
+
+void CodeCache::RetireReturns(BlockId id) {
+  const Block& block = blocks_[id];
+  for (const uint16_t site : block.returns.offsets) {
+    const uint32_t at = block.host_offset + site;
+    const int32_t relative = block.returns.lookup - static_cast<int32_t>(site + ReturnSite::kJumpBytes);
+    *At(at) = 0xE9;
+    std::memcpy(At(at + 1), &relative, sizeof relative);
+    std::memcpy(At(at + ReturnSite::kJumpBytes), ReturnSite::kNop, sizeof ReturnSite::kNop);
+  }
 }
 
 void CodeCache::Connect(LinkId id, BlockId target) {

@@ -9,6 +9,7 @@
 #include "shadowmmu/address.h"
 #include "translator/block_mode.h"
 #include "translator/recovery_map.h"
+#include "translator/return_stack.h"
 
 namespace ring3 {
 
@@ -33,6 +34,7 @@ struct Block {
   uint32_t host_offset = 0, host_bytes = 0;  // in the cache
   std::vector<RecoveryEntry> recovery;
   std::vector<LinkId> links;  // its direct exits
+  ReturnSites returns;
   LinkId incoming = kNone;    // links of other blocks that jump here
   BlockId next_in_bucket = kNone;
   bool live = false;  // found by lookup; a dead block's code may still be running
@@ -63,6 +65,12 @@ class CodeCache {
   uint8_t* Base() const { return base_; }
   uint8_t* At(uint32_t offset) const { return base_ + offset; }
   uint64_t Bytes() const { return bytes_; }
+  /// Offset from Base() at which return sites look (ReturnSite); 0 where the host has no room for what lies behind.
+  uint32_t ReturnCheck() const { return checks_returns_ ? static_cast<uint32_t>(bytes_ - sizeof(uint32_t)) : 0; }
+  /// Whether a fault at this address is that of a return site's check.
+  bool IsReturnMismatch(uint64_t address) const {
+    return checks_returns_ && address - reinterpret_cast<uint64_t>(base_) - bytes_ < ReturnSite::kReach;
+  }
   bool Contains(uint64_t host_pc) const { return host_pc - reinterpret_cast<uint64_t>(base_) < bytes_; }
 
   /// Where the next block will be written; evicts the oldest segment when there is no room for kMaxBlockBytes. The
@@ -93,6 +101,8 @@ class CodeCache {
   /// Makes `id` unfindable and unlinks it both ways. Its code and recovery map stay until its segment is reused.
   void Kill(BlockId id);
   void Connect(LinkId link, BlockId target);
+  /// From now on returns to the block look up where to go.
+  void RetireReturns(BlockId id);
   void Disconnect(LinkId link);
   /// Disconnects the links from other pages that jump to `id`: its linear page means something else now.
   void DisconnectCrossPage(BlockId id);
@@ -115,6 +125,7 @@ class CodeCache {
 
   uint8_t* base_ = nullptr;
   uint64_t bytes_;
+  bool checks_returns_ = false;
   std::vector<Segment> segments_;
   unsigned current_ = 0;
   std::vector<Block> blocks_{1};

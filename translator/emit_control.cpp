@@ -54,8 +54,7 @@ bool Emitter::EmitConditional(const GuestInstruction& insn) {
     EmitDirectExit(insn.BranchTarget());
     BindShortForward(skip);
   }
-  EmitDirectExit(insn.NextEip());
-  EndBlock();
+  EmitNextEip(flow_.goes_on_after_branches, insn.NextEip());
   return true;
 }
 
@@ -129,13 +128,30 @@ bool Emitter::EmitCall(const GuestInstruction& insn) {
     Mark(RecoveryEntry{.esp_delta = delta, .eip_in_scratch = true});
   }
   EmitStackMove(delta);
-  if (direct) {
-    EmitDirectExit(insn.BranchTarget());
+  const bool paired = Paired(insn.info.operand_width);
+  if (direct && insn.BranchTarget() == insn.NextEip()) {  // to learn EIP: nobody returns
+    EmitNextEip(paired && flow_.goes_on_after_calls, insn.NextEip());
+  } else if (paired) {
+    if (direct) {
+      EmitDirectCall(insn.BranchTarget());
+    } else {
+      EmitIndirectCall();
+    }
+    EmitReturnSite(insn.NextEip());
   } else {
-    EmitIndirectExit();
+    if (direct) {
+      EmitDirectExit(insn.BranchTarget());
+    } else {
+      EmitIndirectExit();
+    }
+    EndBlock();
   }
-  EndBlock();
   return true;
+}
+
+/// Whether calls and returns of this size are the host's, too.
+bool Emitter::Paired(unsigned operand_width) const {
+  return flow_.pairs_returns && operand_width == 32 && mode_.Stack32() && mode_.Code().limit == UINT32_MAX;
 }
 
 bool Emitter::EmitReturn(const GuestInstruction& insn) {
@@ -146,7 +162,12 @@ bool Emitter::EmitReturn(const GuestInstruction& insn) {
   EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
   EmitTargetCheck(width);
   EmitStackMove(static_cast<int32_t>(bytes + arguments));
-  EmitIndirectExit();
+  if (Paired(width)) {
+    Mark(RecoveryEntry{.eip_in_scratch = true});
+    as_.ret();
+  } else {
+    EmitIndirectExit();
+  }
   EndBlock();
   return true;
 }

@@ -12,14 +12,17 @@ namespace ring3 {
 
 using namespace asmjit;
 
-Emitter::Emitter(const Stubs& stubs, FastPaths fast_paths) : stubs_(stubs), fast_paths_(fast_paths) {}
+Emitter::Emitter(const Stubs& stubs, Flow flow, FastPaths fast_paths)
+    : stubs_(stubs), flow_(flow), fast_paths_(fast_paths) {}
 
-void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base) {
+void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool self_checking) {
   code_.reset();
   code_.init(Environment::host(), host_base);
   code_.attach(&as_);
   mode_ = mode;
   start_eip_ = start_eip;
+  self_checking_ = self_checking;
+  returns_ = {};
   host_base_ = host_base;
   ended_ = shadow_ = false;
   recovery_.clear();
@@ -133,9 +136,50 @@ void Emitter::BindShortForward(uint32_t displacement_offset) {
 
 void Emitter::EmitIndirectExit() {
   Mark(RecoveryEntry{.eip_in_scratch = true});
+  EmitLoadSlot();
+  as_.jmp(x86::r9);
+}
+
+void Emitter::EmitLoadSlot() {
   as_.mov(x86::r9d, x86::dword_ptr(x86::r13, x86::r8, 2));
   as_.lea(x86::r9, x86::ptr(x86::r9, x86::r11));
-  as_.jmp(x86::r9);
+}
+
+void Emitter::EmitDirectCall(uint32_t target_eip) {
+  Mark(target_eip);
+  if (Linkable(target_eip)) {
+    const uint8_t call[] = {0xE8};
+    EmitLinkedJump(call, target_eip);
+  } else {
+    as_.mov(x86::r8d, target_eip);
+    EmitIndirectCall();
+  }
+}
+
+void Emitter::EmitIndirectCall() {
+  Mark(RecoveryEntry{.eip_in_scratch = true});
+  EmitLoadSlot();
+  as_.call(x86::r9);
+}
+
+void Emitter::EmitReturnSite(uint32_t eip) {
+  Mark(RecoveryEntry{.eip_in_scratch = true});
+  returns_.offsets.push_back(static_cast<uint16_t>(Offset()));
+  const uint32_t negated = -eip;
+  EmitBytes(ReturnSite::kLea);
+  EmitBytes({reinterpret_cast<const uint8_t*>(&negated), sizeof negated});
+  as_.rorx(x86::r9, x86::r9, ReturnSite::kRotation);
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r11, x86::r9, 0, static_cast<int32_t>(flow_.return_check)));
+  EmitNextEip(flow_.goes_on_after_calls, eip);
+}
+
+void Emitter::EmitNextEip(bool goes_on, uint32_t eip) {
+  if (goes_on && !self_checking_) {
+    Mark(eip);
+    return;
+  }
+  EmitDirectExit(eip);
+  EndBlock();
 }
 
 void Emitter::EmitFallThrough(uint32_t eip) {
@@ -165,6 +209,10 @@ void Emitter::EmitDemoted(const GuestInstruction& insn) {
 }
 
 void Emitter::Finish() {
+  if (!returns_.offsets.empty()) {
+    returns_.lookup = static_cast<uint16_t>(Offset());
+    EmitIndirectExit();
+  }
   for (PendingExit& exit : exits_) {
     Mark(exit.target_eip);
     exit.stub_offset = Offset();

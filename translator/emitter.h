@@ -32,12 +32,21 @@ struct Sabotage {
   bool At(uint32_t instruction) const { return kind != Kind::kNone && eip == instruction; }
 };
 
+/// How blocks follow the guest's branches.
+struct Flow {
+  bool pairs_returns = false;           // guest calls and returns are the host's
+  bool goes_on_after_calls = false;     // the return site's code belongs to the block that calls
+  bool goes_on_after_branches = false;  // what a conditional branch falls through to belongs to its block
+  uint32_t return_check = 0;            // CodeCache::ReturnCheck
+};
+
 class Emitter {
  public:
-  Emitter(const Stubs& stubs, FastPaths fast_paths);
+  Emitter(const Stubs& stubs, Flow flow, FastPaths fast_paths);
 
   /// Starts a block that will be copied to `host_base`.
-  void Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base);
+  /// A block that checks its source ends at its first branch.
+  void Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool self_checking);
 
   /// Code that counts executions of the block into `*counter`.
   void EmitCounter(uint32_t eip, uint64_t* counter);
@@ -65,6 +74,7 @@ class Emitter {
   void Finish();
   std::span<const uint8_t> Code() const;
   std::vector<RecoveryEntry> TakeRecovery() { return std::move(recovery_); }
+  ReturnSites TakeReturns() { return std::move(returns_); }
   const std::vector<PendingExit>& Exits() const { return exits_; }
   /// Class that the last instruction was really translated as: kInterpret when its row's class could not be met here.
   InstructionClass EmittedClass() const { return emitted_class_; }
@@ -87,6 +97,13 @@ class Emitter {
   void BindShortForward(uint32_t displacement_offset);
   uint8_t* Buffer() { return code_.textSection()->buffer().data(); }
   void EmitIndirectExit();  // EIP in r8d
+  void EmitLoadSlot();      // r9 := host address to go on at for EIP in r8d
+  /// The host call of a guest call, whose return address is stored already. The return site follows.
+  void EmitDirectCall(uint32_t target_eip);
+  void EmitIndirectCall();  // EIP in r8d
+  void EmitReturnSite(uint32_t eip);
+  /// A branch that was not taken is behind us.
+  void EmitNextEip(bool goes_on, uint32_t eip);
   void EmitRebias(unsigned guest_gpr);
   void EndBlock() { ended_ = true; }
 
@@ -131,6 +148,7 @@ class Emitter {
   void EmitCounted16(const GuestInstruction& insn);
   bool EmitCall(const GuestInstruction& insn);
   bool EmitReturn(const GuestInstruction& insn);
+  bool Paired(unsigned operand_width) const;
   bool EmitLoadBranchTarget(const GuestInstruction& insn);
   bool EmitStack(const GuestInstruction& insn);  // emit_stack.cpp
   bool EmitPush(const GuestInstruction& insn);
@@ -161,6 +179,7 @@ class Emitter {
   bool EmitSetInterruptFlag(const GuestInstruction& insn);
 
   const Stubs& stubs_;
+  const Flow flow_;
   const FastPaths fast_paths_;
   asmjit::CodeHolder code_;
   asmjit::x86::Assembler as_;
@@ -168,10 +187,12 @@ class Emitter {
   uint32_t start_eip_ = 0;
   uint64_t host_base_ = 0;
   bool ended_ = false;
+  bool self_checking_ = false;
   bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;
+  ReturnSites returns_;
 };
 
 }  // namespace ring3

@@ -24,7 +24,7 @@ const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 struct Generator : Xbyak::CodeGenerator {
   Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, light_callout, full_callout,
       leave_recorded,
-      leave_unentered;
+      leave_unentered, return_sentinel, sentinel_end;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
     L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here
@@ -38,6 +38,7 @@ struct Generator : Xbyak::CodeGenerator {
     EmitLeave(ExitReason::kDemoted);
     L(stale);
     EmitLeave(ExitReason::kStale);
+    EmitReturnSentinel();
     EmitEnter();
     EmitCallouts();
   }
@@ -49,11 +50,21 @@ struct Generator : Xbyak::CodeGenerator {
     jmp(save_, T_NEAR);
   }
 
+  /// A return to where no call is remembered, EIP in r8d: as at every return site. The sentinel stays on the stack.
+  void EmitReturnSentinel() {
+    L(return_sentinel);
+    lea(rsp, ptr[rsp - 8]);
+    mov(r9d, dword[r13 + r8 * 4]);
+    lea(r9, ptr[r9 + r11]);
+    jmp(r9);
+    L(sentinel_end);
+  }
+
   void EmitEnter() {
     align(16);
     L(enter);
     for (const auto& reg : kCalleeSaved) push(reg);
-    sub(rsp, 8);  // translated code calls with an aligned stack
+    sub(rsp, 8);
     mov(r12, rdi);
     mov(ptr[r12 + off::kHostRsp], rsp);
     xor_(r14d, r14d);  // no window's: GS.base is written
@@ -79,6 +90,7 @@ struct Generator : Xbyak::CodeGenerator {
     for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(Host32(gpr), ptr[r12 + off::Register(gpr)]);
     lea(Host64(kEsp), ptr[Host64(kEsp) + r14]);
     lea(Host64(kEbp), ptr[Host64(kEbp) + r14]);
+    mov(rsp, ptr[r12 + off::kReturnRsp]);
     jmp(r8);
     L(enter_end);
 
@@ -139,7 +151,10 @@ struct Generator : Xbyak::CodeGenerator {
     sahf();         // the rest
   }
 
+  /// And goes to the monitor's stack.
   void EmitSaveIntegers() {
+    mov(ptr[r12 + off::kReturnRsp], rsp);
+    mov(rsp, ptr[r12 + off::kHostRsp]);
     for (unsigned gpr = 0; gpr < kGprCount; ++gpr) mov(ptr[r12 + off::Register(gpr)], Host32(gpr));
     pushfq();
     pop(r8);
@@ -166,25 +181,38 @@ struct Generator : Xbyak::CodeGenerator {
     L(light_callout);
     EmitCallCallout();
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
-    je(enter_check, T_NEAR);
+    je(light_done_);
     ja(leave_recorded, T_NEAR);
     mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
     jmp(leave_recorded, T_NEAR);
 
+    L(light_done_);  // calls are remembered for one branch table, that is mode and window
+    cmp(r13, ptr[r12 + off::kBranchTable]);
+    cmovne(rbx, ptr[r12 + off::kReturnEmpty]);
+    mov(ptr[r12 + off::kReturnRsp], rbx);
+    jmp(enter_check, T_NEAR);
+
     L(full_callout);
     EmitCallCallout(true);
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
-    je(load_state_, T_NEAR);
+    je(full_done_);
     ja(leave_saved_, T_NEAR);
     mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
     jmp(leave_saved_, T_NEAR);
+
+    L(full_done_);  // mappings may have changed, too
+    mov(rbx, ptr[r12 + off::kReturnEmpty]);
+    mov(ptr[r12 + off::kReturnRsp], rbx);
+    jmp(load_state_, T_NEAR);
   }
 
-  /// r12 to r15 survive it.
+  /// r12 to r15 survive it, and rbx, which holds the return stack's pointer; unless told otherwise calls are forgotten.
   void EmitCallCallout(bool save_vectors = false) {
     mov(dword[r12 + off::kEip], r8d);
     EmitSaveIntegers();
     if (save_vectors) EmitSaveVectors();
+    mov(rbx, ptr[r12 + off::kReturnRsp]);
+    mov(qword[r12 + off::kReturnRsp], 0);
     mov(rdi, r12);
     mov(esi, r9d);
     mov(edx, r10d);
@@ -195,7 +223,7 @@ struct Generator : Xbyak::CodeGenerator {
   static int SavedVector(int i) { return off::kYmm + static_cast<int>(kYmmBytes) * i; }
 
   void EmitReturn() {
-    mov(rsp, ptr[r12 + off::kHostRsp]);  // an exit may have left a word behind
+    mov(rsp, ptr[r12 + off::kHostRsp]);  // an entry may have been given up on either stack
     add(rsp, 8);
     for (auto reg = std::rbegin(kCalleeSaved); reg != std::rend(kCalleeSaved); ++reg) pop(*reg);
     ret();
@@ -218,7 +246,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
+  Xbyak::Label light_done_, full_done_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
 };
 
 }  // namespace
@@ -238,6 +266,8 @@ Stubs::Stubs(uint8_t* memory) {
   leave_unentered_ = g.AddressOf(g.leave_unentered);
   enter_check_ = g.AddressOf(g.enter_check);
   enter_end_ = g.AddressOf(g.enter_end);
+  return_sentinel_ = g.AddressOf(g.return_sentinel);
+  sentinel_end_ = g.AddressOf(g.sentinel_end);
 }
 
 }  // namespace ring3

@@ -33,6 +33,9 @@ class Stubs {
     return IsLight(callout) && kCompiledForLight ? light_callout_ : full_callout_;
   }
 
+  /// What a return finds on an empty return stack.
+  uint64_t ReturnSentinel() const { return return_sentinel_; }
+
   // For the signal handlers.
   /// Continues here (rsp = run.host_rsp, r12 = vcpu, FPU state the guest's) to leave with the exit already recorded and
   /// the integer state already saved.
@@ -41,6 +44,8 @@ class Stubs {
   /// entering.
   bool InEnter(uint64_t host_pc) const { return host_pc >= enter_check_ && host_pc < enter_end_; }
   uint64_t LeaveUnentered() const { return leave_unentered_; }
+  /// Here the guest's state is whole in the registers, but for EIP, which is in r8d.
+  bool InReturnSentinel(uint64_t host_pc) const { return host_pc >= return_sentinel_ && host_pc < sentinel_end_; }
 
  private:
   // Without optimisation, inline functions are called in versions compiled for all registers.
@@ -53,7 +58,7 @@ class Stubs {
   void (*enter_)(Vcpu*) = nullptr;
   uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, light_callout_ = 0, full_callout_ = 0, leave_recorded_ = 0,
            leave_unentered_ = 0;
-  uint64_t enter_check_ = 0, enter_end_ = 0;
+  uint64_t enter_check_ = 0, enter_end_ = 0, return_sentinel_ = 0, sentinel_end_ = 0;
 };
 
 }  // namespace ring3

@@ -14,6 +14,16 @@ uint32_t RoomOf(const BlockKey& key) {
   return static_cast<uint32_t>(std::min<uint64_t>(kPageSize - key.physical.PageOffset(), before_limit));
 }
 
+/// Where blocks end is what records and counts rest on, so there each ends at its first branch.
+Flow FlowOf(const TranslatorOptions& options, const CodeCache& cache) {
+  const FastPaths& paths = options.fast_paths;
+  const bool whole = options.record_blocks || options.count_executions;
+  return {.pairs_returns = paths.Has(FastPath::kPairedReturns) && cache.ReturnCheck() != 0,
+          .goes_on_after_calls = paths.Has(FastPath::kLongBlocks) && !whole,
+          .goes_on_after_branches = paths.Has(FastPath::kLongBlocks) && !whole,
+          .return_check = cache.ReturnCheck()};
+}
+
 }  // namespace
 
 Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& model, TranslatorOptions options)
@@ -22,10 +32,11 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& m
       options_(options),
       cache_(options.cache_bytes, Stubs::kBytes),
       stubs_(cache_.Base()),
+      returns_(stubs_.ReturnSentinel()),
       pages_(memory, mmu, cache_, tables_, options.fast_paths),
       decoder16_(model, false),
       decoder32_(model, true),
-      emitter_(stubs_, options.fast_paths) {
+      emitter_(stubs_, FlowOf(options, cache_), options.fast_paths) {
   mmu_.SetListener(this);
 }
 
@@ -109,7 +120,7 @@ void Translator::ReserveSpace() {
 void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking) {
   const uint32_t room = RoomOf(key);
   const uint8_t* source = memory_.Flat(key.physical);
-  emitter_.Begin(key.mode, key.eip, reinterpret_cast<uint64_t>(cache_.At(block.host_offset)));
+  emitter_.Begin(key.mode, key.eip, reinterpret_cast<uint64_t>(cache_.At(block.host_offset)), self_checking);
   if (options_.count_executions) emitter_.EmitCounter(key.eip, &counts.executions);
   const uint32_t record = options_.record_blocks ? emitter_.EmitRecord(key.eip, block.host_offset) : 0;
   const uint32_t check = self_checking ? emitter_.EmitSelfCheckStart(key.eip) : 0;
@@ -195,6 +206,7 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   std::memcpy(host, code.data(), code.size());
   block.host_bytes = static_cast<uint32_t>(code.size());
   block.recovery = emitter_.TakeRecovery();
+  block.returns = emitter_.TakeReturns();
   for (const PendingExit& exit : emitter_.Exits()) {
     LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
                                   .stub_offset = block.host_offset + exit.stub_offset,
@@ -208,6 +220,7 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
 void Translator::DisconnectPage(uint32_t linear_page) {
   auto found = supervisor_code_pages_.find(linear_page);
   if (found == supervisor_code_pages_.end()) return;
+  ++disconnected_pages_;
   for (BlockId id : pages_.BlocksOf(found->second)) {
     const Block& block = cache_.Get(id);
     if (block.crosses_page) {
@@ -217,6 +230,23 @@ void Translator::DisconnectPage(uint32_t linear_page) {
     }
   }
   supervisor_code_pages_.erase(found);
+}
+
+ReturnResolution Translator::ResolveReturn(uint64_t host_pc, uint64_t rsp, uint32_t eip) {
+  constexpr unsigned kMostFrames = 32, kMostMismatches = 4;
+  const BlockId id = cache_.FindByHost(host_pc);
+  ++stats_.return_mismatches;
+  // Frames were left at once (longjmp): the return may belong to a call further up.
+  const uint64_t end = returns_.Empty();
+  for (unsigned i = 0; i < kMostFrames && rsp + i * sizeof(uint64_t) < end; ++i) {
+    const uint64_t frame = rsp + i * sizeof(uint64_t);
+    uint64_t site;
+    std::memcpy(&site, reinterpret_cast<const void*>(frame), sizeof site);
+    if (ReturnSite::ExpectedAt(site) == eip) return {site, frame + sizeof site};
+  }
+  ReturnSites& returns = cache_.Get(id).returns;
+  if (++returns.mismatches == kMostMismatches) cache_.RetireReturns(id);
+  return {reinterpret_cast<uint64_t>(cache_.At(cache_.Get(id).host_offset)) + returns.lookup, rsp};
 }
 
 void Translator::PagesDropped(WindowId window, GuestLinear page, uint32_t pages) {

@@ -17,6 +17,7 @@
 #include "translator/decode.h"
 #include "translator/emitter.h"
 #include "translator/fast_paths.h"
+#include "translator/return_stack.h"
 #include "translator/site_policy.h"
 #include "translator/stubs.h"
 #include "translator/vcpu.h"
@@ -37,10 +38,15 @@ using ClassCounts = std::array<uint64_t, static_cast<unsigned>(InstructionClass:
 
 struct TranslatorStats {
   uint64_t blocks = 0, guest_instructions = 0, guest_bytes = 0, host_bytes = 0;
-  uint64_t links = 0, branch_table_inserts = 0;
+  uint64_t links = 0, branch_table_inserts = 0, return_mismatches = 0;
   InvalidationStats invalidation;
   ClassCounts translated{};  // instructions by the class they were translated as
   ClassCounts executed{};    // with count_executions: the same, weighted by how often their blocks ran
+};
+
+/// Where to go on with a return.
+struct ReturnResolution {
+  uint64_t pc, rsp;
 };
 
 /// What to do at an EIP.
@@ -69,6 +75,12 @@ class Translator : public MappingListener {
 
   const Stubs& GetStubs() const { return stubs_; }
   BranchTables& Tables() { return tables_; }
+  const ReturnStack& Returns() const { return returns_; }
+  /// Changes when return sites may no longer stand for their EIP: what is on the return stack must be forgotten.
+  uint64_t ReturnGeneration() const { return cache_.Evictions() + tables_.Changes() + disconnected_pages_; }
+  /// A return, with the stack pointer behind it, came to the check of a site that stands for another EIP: where and
+  /// with which stack pointer to go on.
+  ReturnResolution ResolveReturn(uint64_t host_pc, uint64_t rsp, uint32_t eip);
   CodeCache& Cache() { return cache_; }
   const CodeCache& Cache() const { return cache_; }
 
@@ -125,6 +137,7 @@ class Translator : public MappingListener {
   TranslatorOptions options_;
   CodeCache cache_;
   Stubs stubs_;
+  ReturnStack returns_;
   BranchTables tables_;
   CodePages pages_;
   SitePolicy sites_;
@@ -132,6 +145,7 @@ class Translator : public MappingListener {
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them
+  uint64_t disconnected_pages_ = 0;  // of the supervisor's, ever
   TranslatorStats stats_;
 };
 

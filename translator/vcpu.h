@@ -52,6 +52,8 @@ inline constexpr uint32_t kFlagsHeldInState = eflags::kIopl | eflags::kNt | efla
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
   uint64_t host_rsp = 0;            // out: stack pointer inside the enter stub, where every leave returns to
+  uint64_t return_rsp = 0;          // in, out: translated code's stack pointer (translator/return_stack.h); 0: unknown
+  uint64_t return_empty = 0;        // in: the same where no call is remembered
   uint64_t window_base = 0;         // in: r14 and GS.base
   uint64_t branch_table = 0;        // in: r13
   uint64_t code_base = 0;           // in: r11
@@ -102,6 +104,8 @@ inline constexpr int kState = offsetof(Vcpu, cpu) + offsetof(Cpu, state);
 constexpr int Run(size_t field) { return static_cast<int>(offsetof(Vcpu, run) + field); }
 constexpr int State(size_t field) { return static_cast<int>(kState + field); }
 inline constexpr int kHostRsp = Run(offsetof(RunContext, host_rsp));
+inline constexpr int kReturnEmpty = Run(offsetof(RunContext, return_empty));
+inline constexpr int kReturnRsp = Run(offsetof(RunContext, return_rsp));
 inline constexpr int kWindowBase = Run(offsetof(RunContext, window_base));
 inline constexpr int kBranchTable = Run(offsetof(RunContext, branch_table));
 inline constexpr int kCodeBase = Run(offsetof(RunContext, code_base));

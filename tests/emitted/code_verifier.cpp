@@ -12,6 +12,7 @@
 namespace ring3 {
 namespace {
 
+constexpr unsigned kEipScratch = 8;
 constexpr uint64_t kMostLeaStep = 0x2'0000;  // RET n and prologues; far less than a guard
 
 class Verifier {
@@ -111,7 +112,7 @@ class Verifier {
     const bool busy = FindRecovery(block_.recovery, insn.offset).busy;
     for (unsigned i = 0; i < insn.info.operand_count; ++i) {
       const ZydisDecodedOperand& op = insn.operands[i];
-      if (op.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+      if (op.type != ZYDIS_OPERAND_TYPE_MEMORY || IsReturnCheck(op, state)) continue;
       const MemoryVerdict verdict = JudgeMemory(insn, op, state);
       if (!verdict.problem.empty()) Complain(insn, "the operand " + verdict.problem);
       if (verdict.reaches == Reaches::kGuestMemory && busy) Complain(insn, "may fault in a busy region");
@@ -122,6 +123,15 @@ class Verifier {
         Complain(insn, "repeats more than 2^32 times");
       }
     }
+  }
+
+  /// The cache's last word, or a fault in what is reserved behind it.
+  bool IsReturnCheck(const ZydisDecodedOperand& op, const HostState& state) const {
+    const unsigned base = GeneralNumber(op.mem.base), index = GeneralNumber(op.mem.index);
+    if (op.mem.type == ZYDIS_MEMOP_TYPE_AGEN || base == kNotGeneral || index == kNotGeneral) return false;
+    return state.registers[base].holds == Holds::kCacheBase && state.registers[index].holds == Holds::kDistance &&
+           op.mem.scale == 1 && block_.return_check != 0 && op.mem.disp.value == block_.return_check &&
+           op.actions == ZYDIS_OPERAND_ACTION_READ && op.size == 32;
   }
 
   void CheckAbsolute(const HostInstruction& insn, const ZydisDecodedOperand& op, uint64_t address) {
@@ -158,12 +168,28 @@ class Verifier {
     if (state.pushed) Complain(insn, "leaves a word on the host's stack");
   }
 
-  /// Whether execution may go on behind the branch.
-  bool Branch(const HostInstruction& insn, const HostState& state) {
+  /// Whether execution may go on behind the branch. What lies on the host's stack are the addresses behind calls, so a
+  /// return may come to any of them, from any block: it must leave EIP in r8, as what follows a call relies on.
+  bool Branch(const HostInstruction& insn, HostState& state) {
+    if (insn.Returns()) {
+      if (insn.operands[0].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT) Complain(insn, "moves the host's stack");
+      if (!state.registers[kEipScratch].Is32Bits()) Complain(insn, "returns without an EIP");
+      CheckWayOut(insn, state);
+      return false;
+    }
+    const bool goes_on = Leave(insn, state);
+    if (!insn.Calls()) return goes_on;
+    state = HostState::Contract();
+    state.registers[kEipScratch] = {Holds::kGuest};
+    return true;
+  }
+
+  /// A jump or a call; true for a conditional jump.
+  bool Leave(const HostInstruction& insn, const HostState& state) {
     const bool conditional = insn.info.meta.category == ZYDIS_CATEGORY_COND_BR;
     const ZydisDecodedOperand& to = insn.operands[0];
     HostState after = state;
-    Execute(insn, after);  // LOOP counts
+    if (!insn.Calls()) Execute(insn, after);  // LOOP counts
     if (to.type == ZYDIS_OPERAND_TYPE_REGISTER) {
       const unsigned number = GeneralNumber(to.reg.value);
       if (number == kNotGeneral || state.registers[number].holds != Holds::kCode) Complain(insn, "jumps anywhere");
@@ -216,7 +242,10 @@ class Verifier {
         if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) return Loaded(insn.operands[1], before);
         return Moved(insn.operands[1], before);
       case ZYDIS_MNEMONIC_RORX: {
-        constexpr uint64_t kHalf = 32;
+        constexpr uint64_t kHalf = 32, kPages = 52;
+        if (insn.operands[2].imm.value.u == kPages && Moved(insn.operands[1], before).Is32Bits()) {
+          return {Holds::kDistance};
+        }
         const bool half = insn.operands[2].imm.value.u == kHalf;
         return half && Moved(insn.operands[1], before).holds == Holds::kMargin ? HostValue{Holds::kMarginHigh}
                                                                                : HostValue{};
@@ -347,6 +376,7 @@ std::string VerifyBlock(const Translator& translator, const PhysicalMemory& memo
   CodeUnderTest code{.code = {cache.At(block.host_offset), block.host_bytes},
                      .host_address = host(block.host_offset),
                      .recovery = block.recovery,
+                     .return_check = cache.ReturnCheck(),
                      .counts = counts};
   code.source = {reinterpret_cast<uint64_t>(memory.Flat(block.key.physical)), block.guest_bytes};
   code.may_jump_to = [&](uint64_t target) {

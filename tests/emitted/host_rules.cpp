@@ -22,6 +22,7 @@ bool AllowedCategory(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_BMI2:
     case ZYDIS_CATEGORY_BLEND:
     case ZYDIS_CATEGORY_BROADCAST:
+    case ZYDIS_CATEGORY_CALL:
     case ZYDIS_CATEGORY_CMOV:
     case ZYDIS_CATEGORY_COND_BR:
     case ZYDIS_CATEGORY_CONVERT:
@@ -40,6 +41,7 @@ bool AllowedCategory(ZydisInstructionCategory category) {
     case ZYDIS_CATEGORY_PUSH:
     case ZYDIS_CATEGORY_RDRAND:
     case ZYDIS_CATEGORY_RDSEED:
+    case ZYDIS_CATEGORY_RET:
     case ZYDIS_CATEGORY_ROTATE:
     case ZYDIS_CATEGORY_SEMAPHORE:
     case ZYDIS_CATEGORY_SETCC:
@@ -194,7 +196,8 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
   const bool write = op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
   if (op.mem.base == ZYDIS_REGISTER_RIP || op.mem.base == ZYDIS_REGISTER_EIP) return bad("is relative to RIP");
   if (base.holds == Holds::kHostStack) {
-    const bool stack = op.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && (insn.Pushes() || insn.Pops());
+    const bool implied = insn.Pushes() || insn.Pops() || insn.Calls() || insn.Returns();
+    const bool stack = op.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN && implied;
     return stack ? MemoryVerdict{Reaches::kHostStack} : bad("is on the host's stack");
   }
   if (insn.info.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_GS) {

@@ -18,9 +18,12 @@ struct HostInstruction {
 
   bool Pushes() const { return info.meta.category == ZYDIS_CATEGORY_PUSH; }
   bool Pops() const { return info.meta.category == ZYDIS_CATEGORY_POP; }
+  bool Calls() const { return info.meta.category == ZYDIS_CATEGORY_CALL; }
+  bool Returns() const { return info.meta.category == ZYDIS_CATEGORY_RET; }
   bool IsString() const { return info.meta.category == ZYDIS_CATEGORY_STRINGOP; }
   bool IsBranch() const {
-    return info.meta.category == ZYDIS_CATEGORY_COND_BR || info.meta.category == ZYDIS_CATEGORY_UNCOND_BR;
+    return info.meta.category == ZYDIS_CATEGORY_COND_BR || info.meta.category == ZYDIS_CATEGORY_UNCOND_BR || Calls() ||
+           Returns();
   }
 };
 

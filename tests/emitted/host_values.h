@@ -30,6 +30,7 @@ enum class Holds : uint8_t {
   kSegmentAddress,  // the two added
   kReadable,        // readable, or in the guard
   kBit,         // 0 or 1
+  kDistance,    // 32 bits times the page size
 };
 
 struct HostValue {

@@ -12,6 +12,7 @@ using namespace asmjit::x86;
 namespace {
 
 constexpr uint64_t kHost = 0x7000'0000'0000, kStub = kHost + 0x1'0000, kSource = 0x5555'0000;
+constexpr int32_t kReturnCheck = 0xFFFFC;
 
 /// What is wrong with this code, which ends by jumping to the stub unless `open`.
 std::string Verify(const std::function<void(Assembler&)>& write, std::vector<RecoveryEntry> recovery = {{}},
@@ -30,6 +31,7 @@ std::string Verify(const std::function<void(Assembler&)>& write, std::vector<Rec
                      .recovery = recovery,
                      .may_jump_to = [](uint64_t target) { return target == kStub; },
                      .may_resume_at = [](uint32_t eip) { return eip == 0; },
+                     .return_check = kReturnCheck,
                      .source = {kSource, 16}});
 }
 
@@ -105,6 +107,30 @@ TEST_CASE("other memory is refused") {
   REFUSED("segment prefix", a.mov(eax, fs_relative));
 }
 
+/// Whether r8d is 5, behind a call.
+void CheckReturn(Assembler& a, int32_t check = kReturnCheck, unsigned rotation = ReturnSite::kRotation) {
+  a.lea(r9d, ptr(r8, -5));
+  a.rorx(r9, r9, rotation);
+  a.mov(r9d, dword_ptr(r11, r9, 0, check));
+}
+
+TEST_CASE("returns carry EIP, and calls find the contract behind them") {
+  ACCEPTED(a.call(Imm(kStub)), CheckReturn(a));
+  ACCEPTED(a.mov(r8d, dword_ptr(r15)), a.ret());
+  REFUSED("returns without an EIP", a.ret());
+  REFUSED("returns without an EIP", a.mov(r8, r15), a.ret());
+  REFUSED("moves the host's stack", a.mov(r8d, eax), a.ret(8));
+  REFUSED("leaves without register 15", a.mov(r8d, eax), a.mov(r15d, eax), a.ret());
+  REFUSED("leaves a word", a.mov(r8d, eax), a.pushfq(), a.ret());
+  REFUSED("leaves without register 5", a.mov(ebp, eax), a.call(Imm(kStub)));
+  REFUSED("jumps anywhere", a.call(r8));
+  REFUSED("neither a stub nor a block", a.call(Imm(kStub + 1)));
+  REFUSED("base that may hold anything", a.mov(r9, kSource), a.call(Imm(kStub)), a.mov(r9d, dword_ptr(r9)));
+  REFUSED("base that may hold anything", a.call(Imm(kStub)), CheckReturn(a, kReturnCheck + 4));
+  REFUSED("base that may hold anything", a.call(Imm(kStub)), CheckReturn(a, kReturnCheck, 51));
+  REFUSED("base that may hold anything", a.mov(dword_ptr(r11), eax));
+}
+
 TEST_CASE("host addresses are the block's own source, and only to be read") {
   ACCEPTED(a.mov(r9, kSource), a.mov(r8d, dword_ptr(r9, 12)));
   REFUSED("not the block's", a.mov(r9, kSource), a.mov(r8d, dword_ptr(r9, 13)));
@@ -130,7 +156,6 @@ TEST_CASE("instructions that act on the host are refused") {
                                          {0x0F, 0x0B},                    // ud2
                                          {0x41, 0xFF, 0x2E},              // jmp far [r14]
                                          {0xC3},                          // ret
-                                         {0xE8, 0, 0, 0, 0},              // call
                                          {0xCF},                          // iret
                                          {0x0F, 0xF7, 0xC1},              // maskmovq
                                          {0x41, 0x0F, 0xAE, 0x06},        // fxsave [r14]

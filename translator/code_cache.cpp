@@ -10,16 +10,28 @@
 namespace ring3 {
 namespace {
 constexpr size_t kBuckets = 1u << 16;
+/// The reservation for return checks stays far above the windows, which have holes (shadowmmu/window_space.h).
+constexpr uint64_t kLowestReservation = 0x3000'0000'0000;
+constexpr int kMapFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+/// Address space with room behind it for what return sites may reach; nullptr when the host has no such room.
+void* ReserveWithReach(uint64_t bytes) {
+  void* memory = mmap(nullptr, bytes + ReturnSite::kReach, PROT_NONE, kMapFlags, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  if (reinterpret_cast<uint64_t>(memory) >= kLowestReservation) return memory;
+  munmap(memory, bytes + ReturnSite::kReach);
+  return nullptr;
 }
+
+}  // namespace
 
 CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes) : bytes_(bytes), buckets_(kBuckets, kNone) {
   if (bytes < kMinBytes || bytes > (1u << 30)) {
     throw UsageError("translation cache size must lie between 256K and 1G");
   }
-  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-  void* memory = mmap(nullptr, bytes + ReturnSite::kReach, PROT_NONE, kFlags, -1, 0);
-  checks_returns_ = memory != MAP_FAILED;
-  if (!checks_returns_) memory = mmap(nullptr, bytes, PROT_NONE, kFlags, -1, 0);
+  void* memory = ReserveWithReach(bytes);
+  checks_returns_ = memory != nullptr;
+  if (!checks_returns_) memory = mmap(nullptr, bytes, PROT_NONE, kMapFlags, -1, 0);
   if (memory == MAP_FAILED || mprotect(memory, bytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
     throw UsageError("the host gives no executable memory for translations (is writable code forbidden by policy?)");
   }

@@ -39,6 +39,7 @@ void MappingTable::Insert(WindowId window, uint32_t page, PageRecord record, uin
   const uint32_t index = page % Region::kPages;
   Replace(window, page, record);
   region.pte[index] = pte;
+  region.seen_words &= static_cast<uint8_t>(~(1u << (index / 64)));
   region.mapped[index / 64] |= Bit(index);
   if (record.Has(PageRecord::kGlobal)) region.global[index / 64] |= Bit(index);
   ++region.mapped_pages;

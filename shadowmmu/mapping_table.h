@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,6 +37,9 @@ struct Region {
   PageBitmap mapped{}, global{};
   std::array<PageRecord, kPages> record{};
   std::array<uint64_t, kPages> pte{};               // as consumed, of mapped pages of a region that isn't large
+  // Bit w: `seen` has entries 64w to 64w + 63 as they are in memory, and those of mapped pages are what `pte` says.
+  uint8_t seen_words = 0;
+  std::array<std::byte, kPages * sizeof(uint64_t)> seen;
   std::array<uint32_t, kPages> next{}, previous{};  // links of the reverse map
 };
 

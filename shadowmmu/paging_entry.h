@@ -2,7 +2,11 @@
 // (SDM 3A figures 4-4 and 4-7).
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
 
 #include "shadowmmu/paging.h"
 
@@ -72,6 +76,11 @@ class TableReader {
     }
     return value;
   }
+  /// Bytes of `count` entries from `first` on; empty where they are not in RAM or ROM.
+  std::span<const uint8_t> Bytes(uint32_t first, uint32_t count) const {
+    if (!host_) return {};
+    return {host_ + first * size_t{entry_bytes_}, count * size_t{entry_bytes_}};
+  }
 
  private:
   PhysicalMemory& memory_;
@@ -92,6 +101,34 @@ inline bool DirectoryFor(const PagingState& paging, GuestLinear address, GuestPh
   index = (address.value >> 21) & 511;
   return pdpte & entry::kPresent;
 }
+
+/// The directory entries of all 2 MiB regions, which are many to read at each address-space switch. None below a PDPTE
+/// that is not present: 0.
+class Directory {
+ public:
+  Directory(PhysicalMemory& memory, const PagingState& paging) : pae_(PaeOn(paging)) {
+    constexpr uint32_t kPartShift = 30;  // what a PDPTE covers
+    for (uint32_t part = 0; part < parts_.size(); ++part) {
+      GuestPhysical base;
+      uint32_t index;
+      if (DirectoryFor(paging, GuestLinear(part << kPartShift), base, index)) parts_[part].emplace(memory, paging, base);
+    }
+  }
+
+  uint64_t EntryFor(uint32_t region) const {
+    const std::optional<TableReader>& part = parts_[region / kRegionsInPart];
+    return part ? part->Entry(IndexOf(region)) : 0;
+  }
+  /// Where that entry is; only where it is in a directory.
+  GuestPhysical AddressFor(uint32_t region) const { return parts_[region / kRegionsInPart]->Address(IndexOf(region)); }
+
+ private:
+  static constexpr uint32_t kRegionsInPart = 512;
+  uint32_t IndexOf(uint32_t region) const { return pae_ ? region % kRegionsInPart : region / 2; }
+
+  bool pae_;
+  std::array<std::optional<TableReader>, 4> parts_;
+};
 
 /// Index of the page's entry in its page table.
 inline uint32_t TableIndex(const PagingState& paging, GuestLinear address) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "shadowmmu/shadow_mmu_impl.h"
 
@@ -69,22 +70,20 @@ GuestPhysical ShadowMmu::Impl::TableOf(uint64_t pde, uint32_t region) const {
 /// Compares with the current directory; the snapshot follows a change that takes nothing away. A kernel's entries differ
 /// between address spaces in A and D alone: each directory is a copy in which they have not been set yet. A processor
 /// keeps its global translations all the same (unless `with_global`), and may set A of a table's entry ahead of use.
-bool ShadowMmu::Impl::DirectoryEntryChanged(Region& region, uint32_t number, bool with_global) {
-  if (!PagingOn(paging)) return false;
-  GuestPhysical base;
-  uint32_t index;
-  uint64_t pde = 0;
-  if (DirectoryFor(paging, GuestLinear(number * Region::kPages << kPageShift), base, index)) {
-    pde = TableReader(memory, paging, base).Entry(index);
-  }
+bool ShadowMmu::Impl::DirectoryEntryChanged(const Directory& directory, Region& region, uint32_t number,
+                                            bool with_global) {
+  const uint64_t pde = directory.EntryFor(number);
   if (pde == region.pde) return false;
   const uint64_t beyond_accessed = (pde ^ region.pde) & ~uint64_t{entry::kAccessed};
   if (region.large) {
     const bool global = (paging.cr4 & cr4::kPge) && (pde & region.pde & entry::kGlobal);
     if (!with_global && global && !(beyond_accessed & ~uint64_t{entry::kDirty})) return false;
-  } else if (beyond_accessed == 0 && memory.KindOf(base) == PageKind::kRam && !memory.IsWatched(base.Page())) {
-    *memory.Flat(TableReader(memory, paging, base).Address(index)) |= entry::kAccessed;
-    return false;
+  } else if (beyond_accessed == 0) {
+    const GuestPhysical address = directory.AddressFor(number);
+    if (memory.KindOf(address) == PageKind::kRam && !memory.IsWatched(address.Page())) {
+      *memory.Flat(address) |= entry::kAccessed;
+      return false;
+    }
   }
   if (Changed(region.pde, pde, region.large ? kPageEntryMask | entry::kLarge : kTableEntryMask)) return true;
   region.pde = pde;
@@ -102,7 +101,8 @@ void ShadowMmu::Impl::DropRegion(DropBatch& batch, Region& region, uint32_t numb
 void ShadowMmu::Impl::CompareTable(DropBatch& batch, Region& region, uint32_t number, bool with_global) {
   const TableReader entries(memory, paging, TableOf(region.pde, number));
   for (uint32_t word = 0; word < region.mapped.size(); ++word) {
-    const uint64_t compared = with_global ? region.mapped[word] : region.mapped[word] & ~region.global[word];
+    const uint64_t mapped = region.mapped[word], compared = with_global ? mapped : mapped & ~region.global[word];
+    if (!compared || SeenBefore(region, entries, word)) continue;
     for (uint64_t bits = compared; bits; bits &= bits - 1) {
       const uint32_t i = word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
       const uint64_t pte = entries.Entry(i);
@@ -113,14 +113,30 @@ void ShadowMmu::Impl::CompareTable(DropBatch& batch, Region& region, uint32_t nu
         region.pte[i] = pte;
       }
     }
+    if (compared == mapped) NoteSeen(region, entries, word);
   }
+}
+
+/// Whether 64 entries are byte for byte what they were when their pages' snapshots were last seen to agree with them.
+bool ShadowMmu::Impl::SeenBefore(const Region& region, const TableReader& entries, uint32_t word) {
+  if (!(region.seen_words & 1u << word)) return false;
+  const std::span<const uint8_t> now = entries.Bytes(word * 64, 64);
+  return !now.empty() && std::memcmp(now.data(), &region.seen[word * now.size()], now.size()) == 0;
+}
+
+void ShadowMmu::Impl::NoteSeen(Region& region, const TableReader& entries, uint32_t word) const {
+  const std::span<const uint8_t> now = entries.Bytes(word * 64, 64);
+  if (now.empty() || !options.fast_paths.Has(FastPath::kTableImages)) return;
+  std::memcpy(&region.seen[word * now.size()], now.data(), now.size());
+  region.seen_words |= static_cast<uint8_t>(1u << word);
 }
 
 void ShadowMmu::Impl::Compare(WindowId window, bool with_global) {
   if (!PagingOn(paging) || table.Empty(window)) return;
+  const Directory directory(memory, paging);
   DropBatch batch(*this, window);
   table.ForEachRegion(window, [&](uint32_t number, Region& region) {
-    if (DirectoryEntryChanged(region, number, with_global)) {
+    if (DirectoryEntryChanged(directory, region, number, with_global)) {
       DropRegion(batch, region, number);
     } else if (!region.large) {
       CompareTable(batch, region, number, with_global);
@@ -133,11 +149,12 @@ void ShadowMmu::Impl::ComparePage(WindowId window, uint32_t page) {
   if (!PagingOn(paging)) return;
   // Two regions share a directory entry of the 32-bit format, and a large page has to go whole.
   const uint32_t number = page / Region::kPages, sibling = PaeOn(paging) ? number : number ^ 1;
+  const Directory directory(memory, paging);
   DropBatch batch(*this, window);
   for (uint32_t n = std::min(number, sibling); n <= std::max(number, sibling); ++n) {
     Region* region = table.Find(window, n);
     if (!region) continue;
-    if (DirectoryEntryChanged(*region, n, true)) {
+    if (DirectoryEntryChanged(directory, *region, n, true)) {
       DropRegion(batch, *region, n);
     } else if (n == number && !region->large && table.Get(window, page).Has(PageRecord::kMapped)) {
       const uint32_t i = page % Region::kPages;
@@ -146,6 +163,7 @@ void ShadowMmu::Impl::ComparePage(WindowId window, uint32_t page) {
         batch.Drop(page);
       } else {
         region->pte[i] = pte;
+        region->seen_words &= static_cast<uint8_t>(~(1u << i / 64));
       }
     }
     if (region->mapped_pages == 0) table.Release(window, n);

@@ -54,8 +54,10 @@ struct ShadowMmu::Impl final : KindListener {
   // shadow_compare.cpp: drops what the guest's tables no longer say.
   void Compare(WindowId window, bool with_global);
   void ComparePage(WindowId window, uint32_t page);
-  bool DirectoryEntryChanged(Region& region, uint32_t number, bool with_global);
+  bool DirectoryEntryChanged(const Directory& directory, Region& region, uint32_t number, bool with_global);
   void CompareTable(DropBatch& batch, Region& region, uint32_t number, bool with_global);
+  static bool SeenBefore(const Region& region, const TableReader& entries, uint32_t word);
+  void NoteSeen(Region& region, const TableReader& entries, uint32_t word) const;
   void DropRegion(DropBatch& batch, Region& region, uint32_t number);
   void DropPage(WindowId window, uint32_t page);
 

@@ -36,7 +36,7 @@ TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, c
     : recorder_(recorder),
       dump_(OpenReport(options.dump_file)),
       mmu_(physical, {.fast_paths = PathsFor(options)}),
-      linear_(physical),
+      linear_(physical, PathsFor(options)),
       vcpu_{.run = {}, .cpu = {.state = {}, .model = model, .memory = linear_, .mmu = mmu_, .ports = ports}},
       translator_(physical, mmu_, model, MakeTranslatorOptions(options, dump_)),
       trace_(options.trace_exits_file),

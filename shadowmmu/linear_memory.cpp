@@ -14,13 +14,25 @@ size_t BytesOnPage(GuestLinear address, size_t bytes) {
 
 }  // namespace
 
-LinearMemory::LinearMemory(PhysicalMemory& physical) : physical_(physical) { physical_.AddKindListener(this); }
+LinearMemory::LinearMemory(PhysicalMemory& physical, FastPaths fast_paths)
+    : physical_(physical), fast_paths_(fast_paths) {
+  physical_.AddKindListener(this);
+}
 
 LinearMemory::~LinearMemory() { physical_.RemoveKindListener(this); }
 
 void LinearMemory::SetPaging(const PagingState& paging) {
+  PagingState reloaded = paging_;
+  reloaded.cr3 = paging.cr3;
+  reloaded.pdpte = paging.pdpte;
+  const bool keeps_global = (paging.cr4 & cr4::kPge) && fast_paths_.Has(FastPath::kGlobalTranslations);
+  const bool only_cr3 = reloaded == paging;
   paging_ = paging;
-  Flush();
+  if (only_cr3 && keeps_global) {
+    FlushLocal();
+  } else {
+    Flush();
+  }
 }
 
 void LinearMemory::InvalidatePage(GuestLinear address) {
@@ -31,9 +43,18 @@ void LinearMemory::InvalidatePage(GuestLinear address) {
 
 void LinearMemory::Flush() {
   large_.reset();
+  FlushLocal();
   if (generation_++ < kLastGeneration) return;
   generation_ = 1;
   for (auto& half : tlb_) half.fill(Entry{});
+}
+
+void LinearMemory::FlushLocal() {
+  for (Entry* entry : local_) {
+    entry->tags = {};
+    entry->listed = false;
+  }
+  local_.clear();
 }
 
 void LinearMemory::KindChanged(GuestPhysical, uint64_t) { Flush(); }
@@ -73,6 +94,7 @@ const LinearMemory::Entry& LinearMemory::Refill(Entry& entry, GuestLinear addres
   entry.ram = kind == PageKind::kRam && !watched;
   entry.host = kind == PageKind::kMmio || watched ? nullptr : physical_.Flat(t.page);
   entry.page = t.page;
+  if (!t.global && !std::exchange(entry.listed, true)) local_.push_back(&entry);
   if (PagingOn(paging_) && t.page_bytes != kPageSize) large_.set(address.value >> kLargeShift);
   return entry;
 }

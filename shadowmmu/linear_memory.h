@@ -8,8 +8,10 @@
 #include <cstring>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "shadowmmu/paging.h"
+#include "translator/fast_paths.h"
 
 namespace ring3 {
 
@@ -23,12 +25,13 @@ struct LinearWatch {
 
 class LinearMemory : private KindListener {
  public:
-  explicit LinearMemory(PhysicalMemory& physical);
+  explicit LinearMemory(PhysicalMemory& physical, FastPaths fast_paths = {});
   ~LinearMemory() override;
   LinearMemory(const LinearMemory&) = delete;
   LinearMemory& operator=(const LinearMemory&) = delete;
 
-  /// Adopts the paging state and forgets cached translations (MOV CR0/CR3/CR4/EFER, task switch, reset, A20).
+  /// Adopts the paging state and forgets cached translations (MOV CR0/CR3/CR4/EFER, task switch, reset, A20); global
+  /// ones only where more than CR3 changed, as a processor does.
   void SetPaging(const PagingState& paging);
   void InvalidatePage(GuestLinear address);
 
@@ -89,6 +92,7 @@ class LinearMemory : private KindListener {
   struct Entry {
     std::array<uint32_t, 3> tags{};
     bool ram = false;         // writes may go to `host`
+    bool listed = false;      // in local_
     uint8_t* host = nullptr;  // of the page in the flat view; nullptr for MMIO and watched pages
     GuestPhysical page;
   };
@@ -126,9 +130,11 @@ class LinearMemory : private KindListener {
   void ReadSlow(GuestLinear address, std::span<uint8_t> out, Access access);
   void WriteSlow(GuestLinear address, std::span<const uint8_t> data, Access access);
   void Flush();
+  void FlushLocal();
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
 
   PhysicalMemory& physical_;
+  const FastPaths fast_paths_;
   PagingState paging_;
   std::array<LinearWatch, 4> watches_{};  // those without bytes are not in use
   bool watching_ = false;
@@ -136,6 +142,7 @@ class LinearMemory : private KindListener {
   uint32_t generation_ = 1;                         // never 0, so that empty tags match nothing
   std::bitset<1u << (32 - kLargeShift)> large_;     // units with a cached part of a large page
   std::array<std::array<Entry, kEntries>, 2> tlb_;  // by Access::user
+  std::vector<Entry*> local_;                       // those that loading CR3 empties
 };
 
 }  // namespace ring3

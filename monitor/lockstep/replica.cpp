@@ -34,7 +34,7 @@ Replica::Replica(Channel& channel, const Options& options, pid_t recorder)
       bios_(options.bios.empty() ? Bytes{} : ReadBios(options.bios)),
       physical_(options.memory_bytes, bios_.size()),
       mmu_(physical_, {.fast_paths = FastPaths::None()}),
-      linear_(physical_),
+      linear_(physical_, FastPaths::None()),
       vcpu_{.run = {},
             .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = ports_}},
       translator_(physical_, mmu_, vcpu_.cpu.model,

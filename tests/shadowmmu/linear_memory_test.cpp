@@ -170,6 +170,34 @@ TEST_CASE("ROM can be read directly and ignores writes; a change of kind is seen
   CHECK(g.linear.Read<uint8_t>(GuestLinear(0x400000), kRead) == 1);
 }
 
+TEST_CASE("Loading CR3 keeps global translations alone, and only with CR4.PGE; toggling PGE drops them") {
+  Guest g;
+  g.paging.cr4 |= cr4::kPge;
+  g.Flush();
+  g.tables.SetPte(g.cr3, 0x400000, 0x200000 | kP | kRw | entry::kGlobal);
+  g.tables.SetPte(g.cr3, 0x401000, 0x201000 | kP | kRw);
+  const auto translate = [&](uint32_t address) { return g.linear.Translate(GuestLinear(address), kRead).value; };
+  const auto move_both = [&](uint32_t to) {
+    g.tables.SetPte(g.cr3, 0x400000, to | kP | kRw | entry::kGlobal);
+    g.tables.SetPte(g.cr3, 0x401000, (to + 0x1000) | kP | kRw);
+  };
+  CHECK(translate(0x400000) == 0x200000);
+  CHECK(translate(0x401000) == 0x201000);
+  move_both(0x210000);
+  g.Flush();  // the same CR3 again
+  CHECK(translate(0x400000) == 0x200000);
+  CHECK(translate(0x401000) == 0x211000);
+  g.linear.InvalidatePage(GuestLinear(0x400000));
+  CHECK(translate(0x400000) == 0x210000);
+  move_both(0x220000);
+  g.paging.cr4 &= ~cr4::kPge;
+  g.Flush();
+  CHECK(translate(0x400000) == 0x220000);
+  move_both(0x230000);
+  g.Flush();
+  CHECK(translate(0x400000) == 0x230000);
+}
+
 TEST_CASE("With A20 off the second megabyte is the first") {
   Guest g;
   g.paging = PagingState{};

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <stdexcept>
 
@@ -12,31 +13,37 @@ namespace ring3 {
 namespace {
 constexpr uint32_t kLongestReach = 14;  // how far before a page an instruction that ends in it can begin
 constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
+constexpr uint32_t kChunkSlots = kPageSize / 64;
+/// An empty table keeps the memory of so many pages: giving it back and getting it again costs more than zeroing.
+constexpr size_t kKeptPages = 128;
 
-uint32_t* Reserve(uint64_t slots, int protection) {
-  void* memory =
-      mmap(nullptr, slots * BranchTables::kSlotBytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+void* Reserve(uint64_t bytes, int protection) {
+  void* memory = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     throw UsageError("the host gives no address space for branch tables (check ulimit -v and vm.overcommit_memory)");
   }
-  return static_cast<uint32_t*>(memory);
+  return memory;
 }
+
+uint64_t ChunkBytes(size_t pages) { return pages * sizeof(uint64_t); }
 
 }  // namespace
 
-BranchTables::BranchTables() : wide_(kWideTables), narrow_(kNarrowTables) {}
+BranchTables::BranchTables(FastPaths fast_paths) : fast_paths_(fast_paths), wide_(kWideTables), narrow_(kNarrowTables) {}
 
 BranchTables::~BranchTables() {
   for (std::vector<Table>* tables : {&wide_, &narrow_}) {
     for (Table& table : *tables) {
-      if (table.slots) munmap(table.slots, table.filled_pages.size() * kPageSlotBytes);
+      if (!table.slots) continue;
+      munmap(table.slots, table.filled_pages.size() * kPageSlotBytes);
+      munmap(table.chunks, ChunkBytes(table.filled_pages.size()));
     }
   }
   if (nowhere_) munmap(nowhere_, kWideSlots * kSlotBytes);
 }
 
 const uint32_t* BranchTables::Nowhere() {
-  if (!nowhere_) nowhere_ = Reserve(kWideSlots, PROT_READ);
+  if (!nowhere_) nowhere_ = static_cast<uint32_t*>(Reserve(kWideSlots * kSlotBytes, PROT_READ));
   return nowhere_;
 }
 
@@ -77,7 +84,8 @@ BranchTables::Table& BranchTables::Reuse(BlockMode mode) {
 }
 
 void BranchTables::Allocate(Table& table, uint64_t slots) {
-  table.slots = Reserve(slots, PROT_READ | PROT_WRITE);
+  table.slots = static_cast<uint32_t*>(Reserve(slots * kSlotBytes, PROT_READ | PROT_WRITE));
+  table.chunks = static_cast<uint64_t*>(Reserve(ChunkBytes(slots / kPageSize), PROT_READ | PROT_WRITE));
   table.filled_pages.resize(slots / kPageSize);
   table.listed_pages.resize(slots / kPageSize);
 }
@@ -90,6 +98,7 @@ void BranchTables::Insert(uint32_t eip, uint32_t code_offset) {
     current_->listed_pages[page] = true;
     current_->list.push_back(page);
   }
+  current_->chunks[page] |= uint64_t{1} << (eip & kPageMask) / kChunkSlots;
   current_->slots[eip] = code_offset;
 }
 
@@ -102,8 +111,22 @@ void BranchTables::Remove(BlockMode mode, uint32_t eip, uint32_t code_offset) {
 }
 
 void BranchTables::ClearPage(Table& table, uint32_t page_number) {
+  uint32_t* page = table.slots + uint64_t{page_number} * kPageSize;
+  for (uint64_t chunks = table.chunks[page_number]; chunks; chunks &= chunks - 1) {
+    std::memset(page + std::countr_zero(chunks) * kChunkSlots, 0, kChunkSlots * kSlotBytes);
+  }
+  table.chunks[page_number] = 0;
   table.filled_pages[page_number] = false;
-  madvise(reinterpret_cast<uint8_t*>(table.slots) + page_number * kPageSlotBytes, kPageSlotBytes, MADV_DONTNEED);
+}
+
+/// Gives the memory of all pages back to the host.
+void BranchTables::Release(Table& table) {
+  for (const uint32_t page : table.list) {
+    madvise(table.slots + uint64_t{page} * kPageSize, kPageSlotBytes, MADV_DONTNEED);
+    table.chunks[page] = 0;
+    table.filled_pages[page] = table.listed_pages[page] = false;
+  }
+  table.list.clear();
 }
 
 /// Empties `count` slots from `first` on, as far as the table goes; addresses wrap at 4 GiB.
@@ -135,11 +158,10 @@ void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages)
 
 void BranchTables::Empty(Table& table) {
   ++changes_;
-  for (uint32_t page : table.list) {
-    table.listed_pages[page] = false;
+  if (table.list.size() > kKeptPages || !fast_paths_.Has(FastPath::kKeptBranchTables)) return Release(table);
+  for (const uint32_t page : table.list) {
     if (table.filled_pages[page]) ClearPage(table, page);
   }
-  table.list.clear();
 }
 
 void BranchTables::ClearWindow(WindowId window) {
@@ -158,6 +180,12 @@ void BranchTables::CheckInvariants() const {
         listed += table.listed_pages[page];
         if (table.filled_pages[page] && !table.listed_pages[page])
           throw std::logic_error("branch tables: a filled page is not listed");
+        if (!table.listed_pages[page]) continue;
+        const uint32_t* slots = table.slots + page * kPageSize;
+        for (uint32_t slot = 0; slot < kPageSize; ++slot) {
+          const bool told = table.filled_pages[page] && (table.chunks[page] >> slot / kChunkSlots & 1);
+          if (slots[slot] && !told) throw std::logic_error("branch tables: a filled slot that nothing tells of");
+        }
       }
       if (listed != table.list.size()) throw std::logic_error("branch tables: a page is listed twice");
     }

@@ -10,6 +10,7 @@
 #include "shadowmmu/address.h"
 #include "shadowmmu/shadow_mmu.h"
 #include "translator/block_mode.h"
+#include "translator/fast_paths.h"
 
 namespace ring3 {
 
@@ -20,7 +21,7 @@ class BranchTables {
   static constexpr uint64_t kSlotBytes = 4;
   static constexpr uint64_t kWideSlots = 1ull << 32, kNarrowSlots = 1u << 16;
 
-  BranchTables();
+  explicit BranchTables(FastPaths fast_paths = {});
   ~BranchTables();
   BranchTables(const BranchTables&) = delete;
 
@@ -57,8 +58,9 @@ class BranchTables {
     WindowId window = 0;
     BlockMode mode;
     uint64_t last_selected = 0;
+    uint64_t* chunks = nullptr;      // per page, a bit for each 64 EIPs that may have a filled slot
     std::vector<bool> filled_pages;  // 4 KiB of EIPs with a filled slot
-    std::vector<bool> listed_pages;  // those filled since the table was empty
+    std::vector<bool> listed_pages;  // those that hold memory: filled since the table was given back to the host
     std::vector<uint32_t> list;      // the same, to walk
   };
   struct ModeHash {
@@ -74,8 +76,10 @@ class BranchTables {
   static void Allocate(Table& table, uint64_t slots);
   void ClearSlots(Table& table, uint32_t first, uint64_t count);
   static void ClearPage(Table& table, uint32_t page_number);
+  static void Release(Table& table);
   void Empty(Table& table);
 
+  const FastPaths fast_paths_;
   std::vector<Table> wide_, narrow_;
   uint32_t* nowhere_ = nullptr;
   std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;

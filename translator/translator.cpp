@@ -33,6 +33,7 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& m
       cache_(options.cache_bytes, Stubs::kBytes),
       stubs_(cache_.Base()),
       returns_(stubs_.ReturnSentinel()),
+      tables_(options.fast_paths),
       pages_(memory, mmu, cache_, tables_, options.fast_paths),
       decoder16_(model, false),
       decoder32_(model, true),

@@ -174,11 +174,11 @@ TEST_CASE("Loading CR3 keeps global translations alone, and only with CR4.PGE; t
   Guest g;
   g.paging.cr4 |= cr4::kPge;
   g.Flush();
-  g.tables.SetPte(g.cr3, 0x400000, 0x200000 | kP | kRw | entry::kGlobal);
+  g.tables.SetPte(g.cr3, 0x400000, 0x200000 | kP | kRw | kG);
   g.tables.SetPte(g.cr3, 0x401000, 0x201000 | kP | kRw);
   const auto translate = [&](uint32_t address) { return g.linear.Translate(GuestLinear(address), kRead).value; };
   const auto move_both = [&](uint32_t to) {
-    g.tables.SetPte(g.cr3, 0x400000, to | kP | kRw | entry::kGlobal);
+    g.tables.SetPte(g.cr3, 0x400000, to | kP | kRw | kG);
     g.tables.SetPte(g.cr3, 0x401000, (to + 0x1000) | kP | kRw);
   };
   CHECK(translate(0x400000) == 0x200000);

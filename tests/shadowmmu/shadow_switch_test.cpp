@@ -82,6 +82,36 @@ TEST_CASE("D set through another alias of the entry leads to a writable mapping,
   CHECK(m.Mapped(false) == Run(0x400000, 0x200000, 1, true));
 }
 
+TEST_CASE("An entry that changes and changes back between two comparisons of its table is seen") {
+  for (const bool pae : {false, true}) {
+    for (const FastPaths paths : {FastPaths(), FastPaths::None()}) {
+      Machine m(pae, {.fast_paths = paths});
+      const uint64_t first = 0x200000 | kP | kRw | kUs | kA, second = 0x210000 | kP | kRw | kUs | kA;
+      m.tables.SetPte(m.cr3, 0x400000, first);
+      m.tables.SetPte(m.cr3, 0x401000, second);
+      m.Read(0x400000, true);
+      m.Load(m.cr3);
+      m.Load(m.cr3);
+      CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, false));
+
+      m.tables.SetPte(m.cr3, 0x400000, first | kD);
+      m.Invalidate(0x400000);  // follows
+      m.tables.SetPte(m.cr3, 0x400000, first);
+      m.Load(m.cr3);
+      CHECK(m.Mapped(true).empty());
+
+      m.Read(0x400000, true);
+      m.Load(m.cr3);
+      m.tables.SetPte(m.cr3, 0x401000, 0x220000 | kP | kRw | kUs | kA);
+      m.Read(0x401000, true);
+      CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, false) + Run(0x401000, 0x220000, 1, false));
+      m.tables.SetPte(m.cr3, 0x401000, second);
+      m.Load(m.cr3);
+      CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, false));
+    }
+  }
+}
+
 TEST_CASE("Switching A, B, A keeps user windows and the shared kernel, and drops the rest") {
   for (const bool pae : {false, true}) {
     TwoSpaces m(pae);

@@ -47,3 +47,19 @@ TEST_CASE("clearing a page takes the slots of instructions that reach into it, a
   CHECK(slots[page + kPageSize - 1] == 0);
   CHECK(slots[page + kPageSize] == kOffset);
 }
+
+TEST_CASE("an emptied table is empty, whether it kept its memory or gave it back") {
+  for (const FastPaths paths : {FastPaths(), FastPaths::None()}) {
+    for (const uint32_t pages : {3u, 1000u}) {
+      BranchTables tables(paths);
+      const uint32_t* slots = tables.Select(kWindow, Flat());
+      for (int round = 0; round < 2; ++round) {
+        for (uint32_t i = 0; i < pages; ++i) tables.Insert(kEip + i * (kPageSize + 64), kOffset);
+        tables.CheckInvariants();
+        tables.ClearWindow(kWindow);
+        for (uint32_t i = 0; i < pages; ++i) CHECK(slots[kEip + i * (kPageSize + 64)] == 0);
+        tables.CheckInvariants();
+      }
+    }
+  }
+}

@@ -108,25 +108,31 @@ std::string ModelNames() {
 
 /// --without help
 void PrintFastPaths() {
-  for (const FastPathRow& row : kFastPathRows) fmt::print("{:24} {}\n", row.name, row.description);
+  for (const FastPathRow& row : kFastPathRows) {
+    const char* const off = FastPaths::Usual().Has(row.path) ? "" : " (off unless asked for by --with)";
+    fmt::print("{:24} {}{}\n", row.name, row.description, off);
+  }
 }
 
-FastPaths ParseWithout(const std::vector<std::string>& names, FastPaths paths) {
-  for (const std::string& name : names) {
-    if (name == "all") {
-      paths = FastPaths::None();
-    } else if (const auto path = FindFastPath(name)) {
-      paths = paths.Without(*path);
-    } else {
-      throw UsageError(fmt::format("--without {}: no such fast path (--without help lists them)", name));
-    }
+FastPath NamedFastPath(const char* option, const std::string& name) {
+  if (const auto path = FindFastPath(name)) return *path;
+  throw UsageError(fmt::format("{} {}: no such fast path (--without help lists them)", option, name));
+}
+
+FastPaths ParseFastPaths(const std::vector<std::string>& with, const std::vector<std::string>& without) {
+  FastPaths paths = FastPaths::Usual();
+  for (const std::string& name : without) {
+    paths = name == "all" ? FastPaths::None() : paths.Without(NamedFastPath("--without", name));
+  }
+  for (const std::string& name : with) {
+    paths = name == "all" ? FastPaths() : paths.With(NamedFastPath("--with", name));
   }
   return paths;
 }
 
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
-  std::vector<std::string> devices, without;
+  std::vector<std::string> devices, with, without;
   std::string sabotage;
   bool nographic = false;
   std::string engine = "bt";
@@ -148,6 +154,7 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--max-seconds", options.max_seconds, "end after this time with exit code 124");
   app.add_flag("--one-instruction-blocks", options.single_instruction_blocks,
                "translate one instruction at a time (debugging)");
+  app.add_option("--with", raw.with, "fast paths that are usually off, or all")->delimiter(',');
   app.add_option("--without", raw.without, "fast paths to do without, or all; help lists them")->delimiter(',');
   app.add_flag_callback(
       "--no-link", [&raw] { raw.without.push_back("block-links"); },
@@ -193,7 +200,7 @@ void Check(Options& options, const RawOptions& raw) {
   CheckGuest(options);
   options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
-  options.fast_paths = ParseWithout(raw.without, {});
+  options.fast_paths = ParseFastPaths(raw.with, raw.without);
   CheckEngine(options, raw);
   for (const std::string& device : raw.devices) ParseDevice(device, options);
   if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&

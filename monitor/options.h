@@ -37,7 +37,7 @@ struct Options {
   uint64_t cache_bytes = 32u << 20;
   double max_seconds = 0;  // 0: no limit
   bool single_instruction_blocks = false;
-  FastPaths fast_paths;
+  FastPaths fast_paths = FastPaths::Usual();
   std::string lockstep;  // empty: off; else what the other side does: blocks or interpreter
   std::string lockstep_from;  // empty: from the start; else once COM1 has written this
   Sabotage sabotage;          // for tests of lockstep

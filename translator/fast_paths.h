@@ -1,4 +1,4 @@
-// The optional mechanisms, each with a switch (--without). A guest cannot tell whether one is on: the tests run with
+// The optional mechanisms, each with a switch (--without, --with). A guest cannot tell whether one is on: the tests run with
 // each of them off.
 #pragma once
 
@@ -22,8 +22,11 @@ class FastPaths {
   static constexpr unsigned kCount = static_cast<unsigned>(FastPath::kCount);
 
   static constexpr FastPaths None() { return FastPaths(0); }
+  /// What a user gets who asks for nothing: without those that measurement does not show to gain.
+  static constexpr FastPaths Usual();
   constexpr FastPaths() = default;
   constexpr bool Has(FastPath path) const { return bits_ & Bit(path); }
+  constexpr FastPaths With(FastPath path) const { return FastPaths(bits_ | Bit(path)); }
   constexpr FastPaths Without(FastPath path) const { return FastPaths(bits_ & ~Bit(path)); }
   constexpr bool operator==(const FastPaths&) const = default;
 
@@ -34,6 +37,8 @@ class FastPaths {
 
   uint64_t bits_ = (1ull << kCount) - 1;
 };
+
+constexpr FastPaths FastPaths::Usual() { return FastPaths().Without(FastPath::kPairedReturns); }
 
 struct FastPathRow {
   FastPath path;

@@ -42,6 +42,16 @@ TEST_CASE("fast paths: the demo without each", "[fast_paths]") {
   for (const FastPathRow& row : kFastPathRows) CheckDemo(std::string(row.name));
 }
 
+TEST_CASE("fast paths: the demo with all, and with one that is usually off", "[fast_paths]") {
+  for (const char* const with : {"all", "paired-returns"}) {
+    const Outcome demo = Run({"demo", "--append", "checks=quick", "--with", with});
+    CAPTURE(with, demo.out, demo.err);
+    CHECK(demo.exit_code == 0);
+    CHECK_THAT(demo.out, Catch::Contains(" checks, 0 differ"));
+  }
+  CHECK(Run({"demo", "--with", "no-such-path"}).exit_code == 2);
+}
+
 TEST_CASE("fast paths: the demo without several and without all", "[fast_paths]") {
   CheckDemo("block-links,inline-flags");
   CheckDemo("all");

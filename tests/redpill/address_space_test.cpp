@@ -219,8 +219,10 @@ std::vector<uint32_t> JumpTargets(TestMachine& m) {
   near(reinterpret_cast<const void*>(&std::memcpy));
   near(&random);  // the host's stack
   near(m.Physical().Flat(GuestPhysical(0)));
-  while (targets.size() < kTargets) targets.push_back(static_cast<uint32_t>(random()));
   std::erase_if(targets, IsOwn);
+  while (targets.size() < kTargets) {
+    if (const uint32_t target = static_cast<uint32_t>(random()); !IsOwn(target)) targets.push_back(target);
+  }
   return targets;
 }
 
@@ -258,7 +260,6 @@ TEST_CASE("jumps to any address execute what the guest has there") {
       CHECK(out.vector == 3u);
       CHECK(out.gpr[kEcx] == expected);
       CHECK(canaries.Untouched());
-      CHECK(targets.size() > kTargets / 2);
     }
   }
 }

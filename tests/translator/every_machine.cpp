@@ -49,6 +49,7 @@ std::span<const MachineKind> MachineKinds() {
       {"smallest cache", {.translator = {.cache_bytes = CodeCache::kMinBytes}}},
       {"one-instruction blocks", {.translator = {.cache_bytes = kEnough, .max_block_instructions = 1}}},
       {"no links", {.translator = {.cache_bytes = kEnough, .fast_paths = FastPaths().Without(FastPath::kBlockLinks)}}},
+      {"usual fast paths", {.translator = {.cache_bytes = kEnough, .fast_paths = FastPaths::Usual()}}},
       {"no fast paths", {.translator = {.cache_bytes = kEnough, .fast_paths = FastPaths::None()}}},
   };
   return kinds;

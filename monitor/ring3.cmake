@@ -8,8 +8,8 @@ add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exi
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
                                  options.cpp report_file.cpp statistics.cpp terminal.cpp translating_engine.cpp
                                  kvm/kvm_engine.cpp)
-# Light callouts run while the guest's x87 and SSE state is in the registers.
-set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS -mgeneral-regs-only)
+# Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)
+set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-mgeneral-regs-only>")
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")
 target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices ring3_kvm
                                            fmt::fmt Threads::Threads

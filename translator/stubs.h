@@ -48,8 +48,9 @@ class Stubs {
   bool InReturnSentinel(uint64_t host_pc) const { return host_pc >= return_sentinel_ && host_pc < sentinel_end_; }
 
  private:
-  // Without optimisation, inline functions are called in versions compiled for all registers.
-#ifdef NDEBUG
+  // Without optimisation, inline functions are called in versions compiled for all registers; and clang does not take
+  // the standard library for general registers only.
+#if defined(NDEBUG) && !defined(__clang__)
   static constexpr bool kCompiledForLight = true;
 #else
   static constexpr bool kCompiledForLight = false;

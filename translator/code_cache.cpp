@@ -14,6 +14,18 @@ constexpr size_t kBuckets = 1u << 16;
 constexpr uint64_t kLowestReservation = 0x3000'0000'0000;
 constexpr int kMapFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
+/// AddressSanitizer keeps a shadow of whatever is mapped: terabytes would take it seconds.
+#if defined(__has_feature)
+#define RING3_HAS_FEATURE(x) __has_feature(x)
+#else
+#define RING3_HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || RING3_HAS_FEATURE(address_sanitizer)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 /// Address space with room behind it for what return sites may reach; nullptr when the host has no such room.
 void* ReserveWithReach(uint64_t bytes) {
   void* memory = mmap(nullptr, bytes + ReturnSite::kReach, PROT_NONE, kMapFlags, -1, 0);
@@ -25,11 +37,11 @@ void* ReserveWithReach(uint64_t bytes) {
 
 }  // namespace
 
-CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes) : bytes_(bytes), buckets_(kBuckets, kNone) {
+CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns) : bytes_(bytes), buckets_(kBuckets, kNone) {
   if (bytes < kMinBytes || bytes > (1u << 30)) {
     throw UsageError("translation cache size must lie between 256K and 1G");
   }
-  void* memory = ReserveWithReach(bytes);
+  void* memory = check_returns && !kSanitized ? ReserveWithReach(bytes) : nullptr;
   checks_returns_ = memory != nullptr;
   if (!checks_returns_) memory = mmap(nullptr, bytes, PROT_NONE, kMapFlags, -1, 0);
   if (memory == MAP_FAILED || mprotect(memory, bytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {

@@ -58,7 +58,7 @@ class CodeCache {
   static constexpr uint32_t kMaxBlockBytes = 16 * 1024;
 
   /// `bytes` of executable memory, `reserved_bytes` of which stay free at the front for the stubs. Throws UsageError.
-  CodeCache(uint64_t bytes, uint32_t reserved_bytes);
+  CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns = true);
   ~CodeCache();
   CodeCache(const CodeCache&) = delete;
 

@@ -30,7 +30,7 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& m
     : memory_(memory),
       mmu_(mmu),
       options_(options),
-      cache_(options.cache_bytes, Stubs::kBytes),
+      cache_(options.cache_bytes, Stubs::kBytes, options.fast_paths.Has(FastPath::kPairedReturns)),
       stubs_(cache_.Base()),
       returns_(stubs_.ReturnSentinel()),
       tables_(options.fast_paths),

@@ -370,8 +370,10 @@ TEST_CASE("kicks in 16-bit code leave at precise points") {
     if (mode.code32 || mode.cpl != 0 || !writable || !translated_stack) continue;
     ModeTrial trial(mode);
     const KickTimer timer(20'000);
-    for (int round = 0; round < 5; ++round) trial.RunLoop(loop, 0x100);
+    constexpr int kRounds = 5, kPatience = 1000;  // kicks are rare where code is slow
+    const auto kicked = [&] { return trial.Signals().kicks_in_translated_code > 2; };
+    for (int round = 0; round < kRounds || (!kicked() && round < kPatience); ++round) trial.RunLoop(loop, 0x100);
     INFO(mode.name);
-    CHECK(trial.Signals().kicks_in_translated_code > 2);
+    CHECK(kicked());
   }
 }

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "monitor/cpu/fault.h"
 
@@ -175,19 +176,16 @@ void BranchTables::ClearWindow(WindowId window) {
 void BranchTables::CheckInvariants() const {
   for (const std::vector<Table>* tables : {&wide_, &narrow_}) {
     for (const Table& table : *tables) {
-      size_t listed = 0;
-      for (size_t page = 0; page < table.filled_pages.size(); ++page) {
-        listed += table.listed_pages[page];
-        if (table.filled_pages[page] && !table.listed_pages[page])
-          throw std::logic_error("branch tables: a filled page is not listed");
-        if (!table.listed_pages[page]) continue;
-        const uint32_t* slots = table.slots + page * kPageSize;
+      std::unordered_set<uint32_t> seen;
+      for (const uint32_t page : table.list) {
+        if (!seen.insert(page).second) throw std::logic_error("branch tables: a page is listed twice");
+        if (!table.listed_pages[page]) throw std::logic_error("branch tables: a listed page does not know it");
+        const uint32_t* slots = table.slots + uint64_t{page} * kPageSize;
         for (uint32_t slot = 0; slot < kPageSize; ++slot) {
           const bool told = table.filled_pages[page] && (table.chunks[page] >> slot / kChunkSlots & 1);
           if (slots[slot] && !told) throw std::logic_error("branch tables: a filled slot that nothing tells of");
         }
       }
-      if (listed != table.list.size()) throw std::logic_error("branch tables: a page is listed twice");
     }
   }
 }

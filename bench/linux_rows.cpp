@@ -23,36 +23,37 @@ cat out/tree/*.c | sort | awk '{ n += length($0); print n, $0 }' | gzip | gunzip
 
 const std::vector<LinuxRow>& AllRows() {
   using enum Figure;
+  using enum RowUse;
   static const std::vector<LinuxRow> rows = {
-      {"user", "recursion", kTotal, "", true},
-      {"user", "callback-sort", kTotal, "", true},
-      {"user", "hash-table", kTotal, "", true},
-      {"user", "pointer-chase", kTotal, "", true},
-      {"user", "sha256", kTotal, "", true},
-      {"user", "crc32", kTotal, "", true},
-      {"user", "lz-compress", kTotal, "", true},
-      {"user", "matrix", kTotal, "", true},
-      {"user", "queens", kTotal, "", true},
-      {"user", "bytecode", kTotal, "", true},
-      {"user", "large-code", kTotal, "", true},
-      {"user", "x87", kTotal, "", true},
-      {"user", "sse2", kTotal, "", true},
-      {"user", "strings", kTotal, "", true},
-      {"user", "jit-rewrite", kTotal, "", true},
+      {"user", "recursion", kTotal, "", kBoth},
+      {"user", "callback-sort", kTotal, "", kBoth},
+      {"user", "hash-table", kTotal, "", kQuick},
+      {"user", "pointer-chase", kTotal, "", kQuick},
+      {"user", "sha256", kTotal, "", kQuick},
+      {"user", "crc32", kTotal, "", kQuick},
+      {"user", "lz-compress", kTotal, "", kQuick},
+      {"user", "matrix", kTotal, "", kQuick},
+      {"user", "queens", kTotal, "", kQuick},
+      {"user", "bytecode", kTotal, "", kBoth},
+      {"user", "large-code", kTotal, "", kBoth},
+      {"user", "x87", kTotal, "", kQuick},
+      {"user", "sse2", kTotal, "", kBoth},
+      {"user", "strings", kTotal, "", kBoth},
+      {"user", "jit-rewrite", kTotal, "", kBoth},
       {"user", "busybox-md5sum", kTotal, "md5sum <data | cut -d' ' -f1"},
       {"user", "busybox-sha256sum", kTotal, "sha256sum <data | cut -d' ' -f1"},
       {"user", "busybox-gzip", kTotal, "gzip <numbers | md5sum | cut -d' ' -f1"},
       {"user", "busybox-awk", kTotal,
        "awk 'BEGIN { for (i = 2; i < 300000; i++) s += 1 / (i * i - 1); printf \"%.9f\\n\", s }'"},
       {"user", "busybox-sort", kTotal, "sort -n numbers | md5sum | cut -d' ' -f1"},
-      {"guest", "boot", kBoot, "", true},
-      {"guest", "getpid", kPerOperation, "", true},
-      {"guest", "system-calls", kPerOperation, "", true},
-      {"guest", "fork-wait", kPerOperation, "", true},
-      {"guest", "fork-exec", kPerOperation, "", true},
-      {"guest", "pipe-ping-pong", kPerOperation, "", true},
-      {"guest", "page-faults", kPerOperation, "", true},
-      {"guest", "shell-loop", kTotal, "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; echo $n"},
+      {"guest", "boot", kBoot, "", kBoth},
+      {"guest", "getpid", kPerOperation, "", kBoth},
+      {"guest", "system-calls", kPerOperation, "", kBoth},
+      {"guest", "fork-wait", kPerOperation, "", kBoth},
+      {"guest", "fork-exec", kPerOperation, "", kBoth},
+      {"guest", "pipe-ping-pong", kPerOperation, "", kBoth},
+      {"guest", "page-faults", kPerOperation, "", kBoth},
+      {"guest", "shell-loop", kTotal, "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; echo $n", kAblation},
       {"guest", "shell-fork-exec", kTotal,
        "n=0; while [ $n -lt 200 ]; do \"$(which true)\" || exit; n=$((n + 1)); done; echo $n"},
       {"guest", "dd", kTotal, "dd if=/dev/zero of=/dev/null bs=4k count=200000 2>/dev/null && echo done"},
@@ -98,9 +99,7 @@ const char* UnitOf(Figure figure) {
 std::vector<LinuxRow> LinuxRows(const std::string& suite, const BenchOptions& options) {
   std::vector<LinuxRow> rows;
   for (const LinuxRow& row : AllRows()) {
-    const bool named = std::find(options.rows.begin(), options.rows.end(), row.name) != options.rows.end();
-    const bool wanted = options.rows.empty() ? row.quick || !options.quick : named;
-    if (row.suite == suite && wanted) rows.push_back(row);
+    if (row.suite == suite && options.Wants(row.name, row.use)) rows.push_back(row);
   }
   return rows;
 }

@@ -21,7 +21,7 @@ struct LinuxRow {
   std::string suite, name;
   Figure figure = Figure::kTotal;
   std::string commands;  // for a shell; empty: the program with the row's name
-  bool quick = false;    // also part of a --quick run
+  RowUse use = RowUse::kNeither;
 };
 
 const char* UnitOf(Figure figure);

@@ -14,44 +14,29 @@ namespace {
 
 constexpr double kTimeLimit = 120;  // seconds for all rows
 
-/// The order of the kernel's rows; what is measured in a native program too comes first.
-constexpr const char* kPlain[] = {"loop",  "call-ret", "indirect-call-1",    "indirect-call-8",
-                                  "rdtsc", "cpuid",    "rep-movs-4k",        "rep-stos-4k",
-                                  "x87",   "sse2",     "self-modified-store"};
-constexpr const char* kKernelOnly[] = {"int-80h",
-                                       "sysenter",
-                                       "cli-sti",
-                                       "pushf-popf",
-                                       "in",
-                                       "out",
-                                       "mov-cr3-same",
-                                       "mov-cr3-alternating",
-                                       "invlpg",
-                                       "iret",
-                                       "far-call",
-                                       "task-switch",
-                                       "divide-fault",
-                                       "mmio-read",
-                                       "page-fault",
-                                       "pte-map",
-                                       "pte-remap",
-                                       "pte-protect",
-                                       "pte-remap-use",
-                                       "context-switch-1",
-                                       "context-switch-16",
-                                       "context-switch-128",
-                                       "interrupt",
-                                       "hlt-wake-up"};
-constexpr const char* kQuick[] = {"loop", "call-ret", "int-80h"};
+struct NanoRow {
+  const char* name;
+  RowUse use;
+  bool plain;
+};
+
+using enum RowUse;
+#define ROW_USE(use) k##use
+constexpr NanoRow kRows[] = {
+#define NANO_PLAIN_ROW(name, use, ...) {name, ROW_USE(use), true},
+#define NANO_KERNEL_ROW(name, use, ...) {name, ROW_USE(use), false},
+#define NANO_USER_MODE_ROW NANO_KERNEL_ROW
+#define NANO_PRIVILEGED_ROW NANO_KERNEL_ROW
+#define NANO_MEMORY_ROW NANO_KERNEL_ROW
+#define NANO_INTERRUPT_ROW NANO_KERNEL_ROW
+#include "bench/nano/rows.def"
+};
 
 std::vector<std::string> WantedRows(const Machine& machine, const BenchOptions& options) {
-  std::vector<std::string> names(std::begin(kPlain), std::end(kPlain));
-  if (machine.kind != MachineKind::kNative) names.insert(names.end(), std::begin(kKernelOnly), std::end(kKernelOnly));
-  std::vector<std::string> wanted = options.rows;
-  if (wanted.empty() && options.quick) wanted.assign(std::begin(kQuick), std::end(kQuick));
-  if (!wanted.empty()) {
-    std::erase_if(
-        names, [&](const std::string& name) { return std::find(wanted.begin(), wanted.end(), name) == wanted.end(); });
+  std::vector<std::string> names;
+  for (const NanoRow& row : kRows) {
+    const bool can = row.plain || machine.kind != MachineKind::kNative;
+    if (can && options.Wants(row.name, row.use)) names.push_back(row.name);
   }
   return names;
 }

@@ -13,49 +13,6 @@ namespace {
 
 constexpr unsigned kMostRuns = 999;
 
-/// What an ablation measures unless told otherwise: a fast path is at home in at least one of them.
-const std::vector<std::string> kAblationRows = {"call-ret",
-                                                "indirect-call-1",
-                                                "indirect-call-8",
-                                                "rdtsc",
-                                                "cpuid",
-                                                "rep-movs-4k",
-                                                "self-modified-store",
-                                                "int-80h",
-                                                "sysenter",
-                                                "cli-sti",
-                                                "pushf-popf",
-                                                "in",
-                                                "out",
-                                                "mov-cr3-same",
-                                                "mov-cr3-alternating",
-                                                "invlpg",
-                                                "iret",
-                                                "far-call",
-                                                "divide-fault",
-                                                "mmio-read",
-                                                "page-fault",
-                                                "pte-remap-use",
-                                                "context-switch-1",
-                                                "context-switch-16",
-                                                "context-switch-128",
-                                                "interrupt",
-                                                "recursion",
-                                                "callback-sort",
-                                                "bytecode",
-                                                "large-code",
-                                                "strings",
-                                                "sse2",
-                                                "jit-rewrite",
-                                                "boot",
-                                                "getpid",
-                                                "system-calls",
-                                                "fork-wait",
-                                                "fork-exec",
-                                                "pipe-ping-pong",
-                                                "page-faults",
-                                                "shell-loop"};
-
 void CheckWords(const std::vector<std::string>& words, const std::vector<std::string>& known, const char* option) {
   for (const std::string& word : words) {
     if (std::find(known.begin(), known.end(), word) == known.end())
@@ -64,6 +21,12 @@ void CheckWords(const std::vector<std::string>& words, const std::vector<std::st
 }
 
 }  // namespace
+
+bool BenchOptions::Wants(const std::string& row, RowUse use) const {
+  if (!rows.empty()) return std::find(rows.begin(), rows.end(), row) != rows.end();
+  if (quick) return use == RowUse::kQuick || use == RowUse::kBoth;
+  return !ablate || use == RowUse::kAblation || use == RowUse::kBoth;
+}
 
 BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   BenchOptions options;
@@ -95,7 +58,6 @@ BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   if (options.runs < 1 || options.runs > kMostRuns)
     throw UsageError(fmt::format("bench --runs wants a number from 1 to {}", kMostRuns));
   if (options.quick) options.runs = 1;
-  if (options.ablate && options.rows.empty() && !options.quick) options.rows = kAblationRows;
   if (options.ablate && (!options.base.empty() || options.engines != std::vector<std::string>{"bt"}))
     throw UsageError("bench --ablate compares this ring3 with itself: it goes with neither --base nor --engines");
   return options;

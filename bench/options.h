@@ -6,6 +6,9 @@
 
 namespace ring3::bench {
 
+/// What besides a full run a row is part of. In an ablation: rows in which at least one fast path is at home.
+enum class RowUse { kNeither, kQuick, kAblation, kBoth };
+
 struct BenchOptions {
   std::vector<std::string> suites{"nano", "user", "guest"};
   std::vector<std::string> engines{"bt"};
@@ -18,6 +21,9 @@ struct BenchOptions {
   bool ablate = false;    // this ring3 without each of its fast paths in turn, instead of other machines
   std::string json_file;
   std::string docs_folder;  // where the pages and charts go; empty: nowhere
+
+  /// Whether the row with this name is to be measured.
+  bool Wants(const std::string& row, RowUse use) const;
 };
 
 /// Throws UsageError. Prints and exits for --help.

@@ -29,6 +29,11 @@ struct CalloutContext {
     return cpuid[(leaf ^ leaf >> 27 ^ subleaf << 3) % kCpuidAnswers];
   }
 
+  CalloutResult Count(Callout callout, CalloutResult result) {
+    ++(result == CalloutResult::kDeclined ? declined : done)[static_cast<unsigned>(callout)];
+    return result;
+  }
+
   BranchTables& tables;
   /// Per data segment register: what loading its selector again would give, as of when that was found out.
   std::array<SegmentRegister, kSegCount>& learnt;
@@ -60,8 +65,8 @@ inline void PrepareSegmentAccesses(Vcpu& vcpu, BlockMode mode, uint64_t window_b
 }
 
 /// The instruction is done, and EIP and mode are new: prepares going on there, as BtEngine::Enter does for what is
-/// entered from the engine; whatever that sets up for a mode is set up here, too. Leaves where that is not known, or the
-/// monitor has something to do first.
+/// entered from the engine; whatever that sets up for a mode is set up here, too. Leaves where that is not known, or
+/// the monitor has something to do first.
 inline CalloutResult GoOn(Vcpu& vcpu) {
   RunContext& run = vcpu.run;
   const CalloutContext& context = *run.callout_context;

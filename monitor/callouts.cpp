@@ -60,15 +60,12 @@ using Function = CalloutResult (*)(Vcpu&, CalloutArguments, uint32_t);
 template <Function kFunction>
 CalloutResult Guard(Vcpu* vcpu, uint32_t packed, uint32_t value) {
   const CalloutArguments arguments = CalloutArguments::Unpack(packed);
-  CalloutContext& context = *vcpu->run.callout_context;
   CalloutResult result = CalloutResult::kDeclined;
   try {
     result = kFunction(*vcpu, arguments, value);
   } catch (const GuestFault&) {
   }
-  const bool declined = result == CalloutResult::kDeclined;
-  ++(declined ? context.declined : context.done)[static_cast<unsigned>(arguments.callout)];
-  return result;
+  return vcpu->run.callout_context->Count(arguments.callout, result);
 }
 
 CalloutFunction FullCallout(Callout callout) {

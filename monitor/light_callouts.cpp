@@ -223,10 +223,7 @@ using Function = CalloutResult (*)(Vcpu&, CalloutArguments, uint32_t);
 template <Function kFunction>
 CalloutResult Count(Vcpu* vcpu, uint32_t packed, uint32_t value) {
   const CalloutArguments arguments = CalloutArguments::Unpack(packed);
-  const CalloutResult result = kFunction(*vcpu, arguments, value);
-  CalloutContext& context = *vcpu->run.callout_context;
-  ++(result == kDeclined ? context.declined : context.done)[static_cast<unsigned>(arguments.callout)];
-  return result;
+  return vcpu->run.callout_context->Count(arguments.callout, kFunction(*vcpu, arguments, value));
 }
 
 }  // namespace

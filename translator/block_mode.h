@@ -10,11 +10,11 @@ namespace ring3 {
 
 /// What translated code may assume of a segment that it accesses data in.
 enum class SegmentShape : uint8_t {
-  kFlat,     // base 0, limit 4 GiB, readable and writable: offsets are linear addresses
-  kBased,    // the same with another base: one add
-  kLimited,  // readable and writable up to its limit: checked inline
-  kReadable, // the same without writing
-  kOther,    // expand-down, unreadable or null: the monitor executes the instruction
+  kFlat,      // base 0, limit 4 GiB, readable and writable: offsets are linear addresses
+  kBased,     // the same with another base: one add
+  kLimited,   // readable and writable up to its limit: checked inline
+  kReadable,  // the same without writing
+  kOther,     // expand-down, unreadable or null: the monitor executes the instruction
 };
 
 /// The part of a code segment that a block's addresses and branches depend on.

@@ -15,12 +15,7 @@ constexpr uint64_t kLowestReservation = 0x3000'0000'0000;
 constexpr int kMapFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 
 /// AddressSanitizer keeps a shadow of whatever is mapped: terabytes would take it seconds.
-#if defined(__has_feature)
-#define RING3_HAS_FEATURE(x) __has_feature(x)
-#else
-#define RING3_HAS_FEATURE(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || RING3_HAS_FEATURE(address_sanitizer)
+#ifdef RING3_SANITIZED
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;

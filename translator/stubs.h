@@ -57,8 +57,8 @@ class Stubs {
 #endif
 
   void (*enter_)(Vcpu*) = nullptr;
-  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, light_callout_ = 0, full_callout_ = 0, leave_recorded_ = 0,
-           leave_unentered_ = 0;
+  uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, light_callout_ = 0,
+           full_callout_ = 0, leave_recorded_ = 0, leave_unentered_ = 0;
   uint64_t enter_check_ = 0, enter_end_ = 0, return_sentinel_ = 0, sentinel_end_ = 0;
 };
 

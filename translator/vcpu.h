@@ -37,17 +37,17 @@ struct SegmentCheck {
 /// A segment whose accesses are checked inline. offset + size + negated_size is negative, with a high half of -1, where
 /// an access lies within the limit; that half is the index from `outside` of what to add the offset to.
 struct SegmentAccess {
-  int64_t negated_size = 0;              // in: -(limit + 1)
-  uint64_t inside = 0;                   // in: host address of offset 0
-  std::array<uint64_t, 2> outside{};     // in: the guard above the window, where accesses go to the monitor
+  int64_t negated_size = 0;           // in: -(limit + 1)
+  uint64_t inside = 0;                // in: host address of offset 0
+  std::array<uint64_t, 2> outside{};  // in: the guard above the window, where accesses go to the monitor
 };
 
 /// How far a string instruction moves its index registers, by log2 of the element's bytes and DF.
 inline constexpr std::array<std::array<int32_t, 2>, 3> kStringSteps = {{{1, -1}, {2, -2}, {4, -4}}};
 
 /// EFLAGS bits that stay in cpu.state while translated code runs; the others are in host_flags and interrupt_flag.
-inline constexpr uint32_t kFlagsHeldInState = eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId |
-                                              eflags::kVif | eflags::kVip;
+inline constexpr uint32_t kFlagsHeldInState =
+    eflags::kIopl | eflags::kNt | eflags::kVm | eflags::kAc | eflags::kId | eflags::kVif | eflags::kVip;
 
 /// Fields marked (in) are read by generated code, (out) are written by it or by the signal handlers.
 struct RunContext {
@@ -87,9 +87,7 @@ struct Vcpu {
   Cpu cpu;
 
   /// EFLAGS while translated code runs, and callouts.
-  uint32_t Flags() const {
-    return cpu.state.eflags | run.host_flags | run.interrupt_flag | eflags::kReserved1;
-  }
+  uint32_t Flags() const { return cpu.state.eflags | run.host_flags | run.interrupt_flag | eflags::kReserved1; }
   void SetFlags(uint32_t value) {
     run.host_flags = value & eflags::kHostHeld;
     run.interrupt_flag = value & eflags::kIf;

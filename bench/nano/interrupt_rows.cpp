@@ -101,7 +101,10 @@ uint64_t HaltWakeUp(uint32_t n) {
 }
 
 constexpr uint32_t kWakeUps = 16;
-constexpr Row kRows[] = {{"interrupt", Interrupt}, {"hlt-wake-up", HaltWakeUp, kWakeUps}};
+constexpr Row kRows[] = {
+#define NANO_INTERRUPT_ROW(name, use, ...) {name, __VA_ARGS__},
+#include "rows.def"
+};
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 
 #include "console.h"
 #include "power.h"
-#include "x86.h"
+#include "tables.h"
 
 extern "C" const uint8_t HandleUserDone[], HandleSystemCall[], HandleSysenter[], HandleYield[], OtherTask[];
 extern "C" const uint8_t kernel_start[], user_text_start[], user_text_end[], user_data_start[], user_data_end[];
@@ -10,39 +10,24 @@ extern "C" uint32_t current_space, other_space;
 
 namespace nano {
 
-using demo::AddressOf;
+using demo::AddressOf, demo::Descriptor, demo::Segment, demo::TaskState;
+using demo::kFlat, demo::kKernelCode, demo::kKernelData, demo::kTssAvailable, demo::kUserCode, demo::kUserData;
+using demo::kWholeSpace;
 
 AddressSpace spaces[2];
 
 namespace {
 
-constexpr uint32_t kKernelCode = 0x9B, kKernelData = 0x93, kUserCode = 0xFB, kUserData = 0xF3, kTssAvailable = 0x89;
-constexpr uint32_t kInterruptGate = 0x8E00, kUserGate = 0xEE00, kFlat = 0xC, kVectors = 256;
+constexpr uint32_t kInterruptGate = 0x8E00, kUserGate = 0xEE00, kVectors = 256;
 constexpr uint32_t kIdentityTables = 8;  // 32 MiB
 constexpr uint32_t kMmioPhysical = 0xF0000000;
 constexpr uint32_t kStackBytes = 4096;
-
-struct Descriptor {
-  uint32_t low, high;
-};
-
-struct TaskState {
-  uint32_t link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi, es, cs, ss,
-      ds, fs, gs, ldt;
-  uint16_t trap, io_map_base;
-};
-static_assert(sizeof(TaskState) == 104, "SDM 3A, figure 7-2");
 
 Descriptor gdt[7], idt[kVectors];
 TaskState main_task, other_task;
 alignas(16) uint8_t trap_stack[kStackBytes], other_stack[kStackBytes];
 alignas(kPageBytes) uint32_t identity_tables[kIdentityTables][kTableEntries];
 alignas(kPageBytes) uint32_t mmio_table[kTableEntries];
-
-Descriptor Segment(uint32_t base, uint32_t limit, uint32_t access, uint32_t flags) {
-  return {(base << 16) | (limit & 0xFFFF),
-          (base & 0xFF000000) | (flags << 20) | (limit & 0xF0000) | (access << 8) | ((base >> 16) & 0xFF)};
-}
 
 [[noreturn]] void Unexpected() {
   uint32_t cr2 = demo::ReadCr2();
@@ -85,10 +70,10 @@ void SetGate(uint32_t vector, const void* handler, bool user) {
 }
 
 void InstallTables() {
-  gdt[NANO_KERNEL_CODE / 8] = Segment(0, 0xFFFFF, kKernelCode, kFlat);
-  gdt[NANO_KERNEL_DATA / 8] = Segment(0, 0xFFFFF, kKernelData, kFlat);
-  gdt[NANO_USER_CODE / 8] = Segment(0, 0xFFFFF, kUserCode, kFlat);
-  gdt[NANO_USER_DATA / 8] = Segment(0, 0xFFFFF, kUserData, kFlat);
+  gdt[NANO_KERNEL_CODE / 8] = Segment(0, kWholeSpace, kKernelCode, kFlat);
+  gdt[NANO_KERNEL_DATA / 8] = Segment(0, kWholeSpace, kKernelData, kFlat);
+  gdt[NANO_USER_CODE / 8] = Segment(0, kWholeSpace, kUserCode, kFlat);
+  gdt[NANO_USER_DATA / 8] = Segment(0, kWholeSpace, kUserData, kFlat);
   gdt[NANO_TSS / 8] = Segment(AddressOf(&main_task), sizeof main_task - 1, kTssAvailable, 0);
   gdt[NANO_OTHER_TSS / 8] = Segment(AddressOf(&other_task), sizeof other_task - 1, kTssAvailable, 0);
   FillTasks();
@@ -97,14 +82,8 @@ void InstallTables() {
   SetGate(0x81, HandleUserDone, true);
   SetGate(0x83, HandleYield, true);
   const demo::TableRegister gdtr{sizeof gdt - 1, AddressOf(gdt)}, idtr{sizeof idt - 1, AddressOf(idt)};
-  asm volatile(
-      "lgdt %0\n"
-      "ljmp %2, $1f\n"
-      "1: movl %3, %%ds\n movl %3, %%es\n movl %3, %%fs\n movl %3, %%gs\n movl %4, %%ss\n"
-      "lidt %1\n"
-      "ltr %w5\n" ::"m"(gdtr),
-      "m"(idtr), "i"(NANO_KERNEL_CODE), "r"(NANO_USER_DATA), "r"(NANO_KERNEL_DATA), "r"(NANO_TSS)
-      : "memory");
+  demo::LoadTables<NANO_KERNEL_CODE>(gdtr, idtr, NANO_USER_DATA, NANO_KERNEL_DATA);
+  asm volatile("ltr %w0" ::"r"(NANO_TSS) : "memory");
   demo::WriteMsr(demo::msr::kSysenterCs, NANO_KERNEL_CODE);
   demo::WriteMsr(demo::msr::kSysenterEsp, AddressOf(trap_stack + kStackBytes));
   demo::WriteMsr(demo::msr::kSysenterEip, AddressOf(HandleSysenter));

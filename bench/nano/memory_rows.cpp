@@ -91,14 +91,8 @@ uint64_t ContextSwitch(uint32_t n) {
 // The stores cost next to nothing compared with what prepares them.
 constexpr uint32_t kStores = 4 * kTableEntries;
 constexpr Row kRows[] = {
-    {"page-fault", PageFault},
-    {"pte-map", EntryMap, kStores},
-    {"pte-remap", EntryRemap, kStores},
-    {"pte-protect", EntryProtect, kStores},
-    {"pte-remap-use", EntryRemapAndUse, kStores},
-    {"context-switch-1", ContextSwitch<1>},
-    {"context-switch-16", ContextSwitch<16>},
-    {"context-switch-128", ContextSwitch<128>},
+#define NANO_MEMORY_ROW(name, use, ...) {name, __VA_ARGS__},
+#include "rows.def"
 };
 
 }  // namespace

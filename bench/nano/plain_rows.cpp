@@ -111,17 +111,8 @@ uint64_t SelfModifiedStore(uint32_t n) {
 }
 
 constexpr Row kRows[] = {
-    {"loop", Loop},
-    {"call-ret", CallReturn},
-    {"indirect-call-1", IndirectOneTarget},
-    {"indirect-call-8", IndirectEightTargets},
-    {"rdtsc", Rdtsc},
-    {"cpuid", Cpuid},
-    {"rep-movs-4k", CopyPage},
-    {"rep-stos-4k", ClearPage},
-    {"x87", X87},
-    {"sse2", Sse2},
-    {"self-modified-store", SelfModifiedStore},
+#define NANO_PLAIN_ROW(name, use, ...) {name, __VA_ARGS__},
+#include "rows.def"
 };
 
 }  // namespace

@@ -82,18 +82,8 @@ uint64_t MmioRead(uint32_t n) {
 }
 
 constexpr Row kRows[] = {
-    {"cli-sti", CliSti},
-    {"pushf-popf", PushfPopf},
-    {"in", In},
-    {"out", Out},
-    {"mov-cr3-same", SameCr3},
-    {"mov-cr3-alternating", AlternatingCr3},
-    {"invlpg", Invlpg},
-    {"iret", Iret},
-    {"far-call", FarCall},
-    {"task-switch", TaskSwitch},
-    {"divide-fault", DivideFault},
-    {"mmio-read", MmioRead},
+#define NANO_PRIVILEGED_ROW(name, use, ...) {name, __VA_ARGS__},
+#include "rows.def"
 };
 
 }  // namespace

@@ -15,7 +15,10 @@ uint64_t RunRounds(const uint8_t* loop, uint32_t n) {
 uint64_t SystemCall(uint32_t n) { return RunRounds(UserSystemCalls, n); }
 uint64_t Sysenter(uint32_t n) { return RunRounds(UserSysenters, n); }
 
-constexpr Row kRows[] = {{"int-80h", SystemCall}, {"sysenter", Sysenter}};
+constexpr Row kRows[] = {
+#define NANO_USER_MODE_ROW(name, use, ...) {name, __VA_ARGS__},
+#include "rows.def"
+};
 
 }  // namespace
 

@@ -7,7 +7,8 @@ namespace {
 constexpr uint32_t kVirtualFlags = eflags::kVif | eflags::kVip;
 constexpr uint16_t kIoMap = 0x88;  // the redirection bitmap lies at 68h
 
-/// Puts it into V86 mode, or protected mode at CPL 3, with this IOPL, the extensions on or off, and these of VIF and VIP set.
+/// Puts it into V86 mode, or protected mode at CPL 3, with this IOPL, the extensions on or off, and these of VIF and
+/// VIP set.
 void Virtualize(Guest& guest, bool v86, unsigned iopl, bool extensions, uint32_t flags) {
   guest.state.eflags = eflags::kReserved1;
   if (v86) {

@@ -113,36 +113,28 @@ TEST_CASE("pit: mode 2 takes a new count at the end of the period", "[pit]") {
   CHECK(f.irqs.edges[0] == 2);
 }
 
-TEST_CASE("pit: mode 3 is a square wave that counts by two", "[pit]") {
-  PitFixture f;
-  f.Program(2, 3, 10);
-  f.pit.SetGate2(true);
-  f.Ticks(1);
-  std::vector<unsigned> counts;
-  std::vector<bool> levels;
-  for (int i = 0; i < 10; ++i) {
-    counts.push_back(f.ReadCount(2));
-    levels.push_back(f.pit.Output2());
+TEST_CASE("pit: mode 3 is a square wave that counts by two, high one tick longer if the count is odd", "[pit]") {
+  struct Wave {
+    std::vector<unsigned> counts;
+    std::vector<bool> levels;
+  };
+  const auto wave = [](uint16_t count) {
+    PitFixture f;
+    f.Program(2, 3, count);
+    f.pit.SetGate2(true);
     f.Ticks(1);
-  }
-  CHECK(counts == std::vector<unsigned>{10, 8, 6, 4, 2, 10, 8, 6, 4, 2});
-  CHECK(levels == std::vector<bool>{true, true, true, true, true, false, false, false, false, false});
-}
-
-TEST_CASE("pit: mode 3 with an odd count is high one tick longer", "[pit]") {
-  PitFixture f;
-  f.Program(2, 3, 7);
-  f.pit.SetGate2(true);
-  f.Ticks(1);
-  std::vector<unsigned> counts;
-  std::vector<bool> levels;
-  for (int i = 0; i < 7; ++i) {
-    counts.push_back(f.ReadCount(2));
-    levels.push_back(f.pit.Output2());
-    f.Ticks(1);
-  }
-  CHECK(counts == std::vector<unsigned>{6, 4, 2, 0, 6, 4, 2});
-  CHECK(levels == std::vector<bool>{true, true, true, true, false, false, false});
+    Wave seen;
+    for (unsigned i = 0; i < count; ++i) {
+      seen.counts.push_back(f.ReadCount(2));
+      seen.levels.push_back(f.pit.Output2());
+      f.Ticks(1);
+    }
+    return seen;
+  };
+  CHECK(wave(10).counts == std::vector<unsigned>{10, 8, 6, 4, 2, 10, 8, 6, 4, 2});
+  CHECK(wave(10).levels == std::vector<bool>{true, true, true, true, true, false, false, false, false, false});
+  CHECK(wave(7).counts == std::vector<unsigned>{6, 4, 2, 0, 6, 4, 2});
+  CHECK(wave(7).levels == std::vector<bool>{true, true, true, true, false, false, false});
 }
 
 TEST_CASE("pit: mode 3 takes a new count at the end of the half period", "[pit]") {

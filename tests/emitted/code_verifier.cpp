@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "tests/emitted/host_effects.h"
 #include "tests/emitted/host_rules.h"
 #include "translator/dump.h"
 
@@ -13,7 +14,6 @@ namespace ring3 {
 namespace {
 
 constexpr unsigned kEipScratch = 8;
-constexpr uint64_t kMostLeaStep = 0x2'0000;  // RET n and prologues; far less than a guard
 
 class Verifier {
  public:
@@ -233,98 +233,6 @@ class Verifier {
     }
   }
 
-  HostValue Result(const HostInstruction& insn, const ZydisDecodedOperand& op, const HostState& before) const {
-    const HostValue& old = before.registers[GeneralNumber(op.reg.value)];
-    if (op.size < 32) return old.Is32Bits() ? HostValue{Holds::kGuest} : old;
-    if (op.size == 32) return Result32(insn, op, old, before);
-    switch (insn.info.mnemonic) {
-      case ZYDIS_MNEMONIC_MOV:
-        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) return Loaded(insn.operands[1], before);
-        return Moved(insn.operands[1], before);
-      case ZYDIS_MNEMONIC_RORX: {
-        constexpr uint64_t kHalf = 32, kPages = 52;
-        if (insn.operands[2].imm.value.u == kPages && Moved(insn.operands[1], before).Is32Bits()) {
-          return {Holds::kDistance};
-        }
-        const bool half = insn.operands[2].imm.value.u == kHalf;
-        return half && Moved(insn.operands[1], before).holds == Holds::kMargin ? HostValue{Holds::kMarginHigh}
-                                                                               : HostValue{};
-      }
-      case ZYDIS_MNEMONIC_MOVSXD:
-        if (insn.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return {};
-        return Moved(insn.operands[1], before).holds == Holds::kMarginHigh ? HostValue{Holds::kSide} : HostValue{};
-      case ZYDIS_MNEMONIC_LEA:
-        return Sum(insn.operands[1].mem, before);
-      case ZYDIS_MNEMONIC_SHRX: {
-        const HostValue& count = before.registers[GeneralNumber(insn.operands[2].reg.value)];
-        return count.holds == Holds::kConstant && count.constant == 32 ? HostValue{Holds::kGuest} : HostValue{};
-      }
-      default:
-        return {};
-    }
-  }
-
-  HostValue Result32(const HostInstruction& insn, const ZydisDecodedOperand& op, const HostValue& old,
-                     const HostState& before) const {
-    const HostValue guest{Holds::kGuest};
-    switch (insn.info.mnemonic) {
-      case ZYDIS_MNEMONIC_BSF:
-      case ZYDIS_MNEMONIC_BSR:
-      case ZYDIS_MNEMONIC_CMPXCHG:  // may leave all 64 bits as they were
-        return op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT ? old.Join(guest) : guest;
-      case ZYDIS_MNEMONIC_MOV:
-        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-          return {Holds::kConstant, insn.operands[1].imm.value.u & UINT32_MAX};
-        }
-        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-            before.registers[GeneralNumber(insn.operands[1].mem.base) % 16].holds == Holds::kBranchTable) {
-          return {Holds::kSlot};
-        }
-        return guest;
-      case ZYDIS_MNEMONIC_PEXT: {
-        const HostValue mask = Moved(insn.operands[2], before);
-        return mask.holds == Holds::kConstant && mask.constant == eflags::kDf ? HostValue{Holds::kBit} : guest;
-      }
-      case ZYDIS_MNEMONIC_AND:
-        if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-            !(insn.operands[1].imm.value.u & UINT32_MAX & ~eflags::kHostHeld)) {
-          return {Holds::kFlagImage};
-        }
-        return guest;
-      default:
-        return guest;
-    }
-  }
-
-  static HostValue Moved(const ZydisDecodedOperand& from, const HostState& before) {
-    if (from.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) return {Holds::kConstant, from.imm.value.u};
-    const unsigned number = from.type == ZYDIS_OPERAND_TYPE_REGISTER ? GeneralNumber(from.reg.value) : kNotGeneral;
-    return number == kNotGeneral ? HostValue{} : before.registers[number];
-  }
-
-  /// 64-bit LEA.
-  static HostValue Sum(const ZydisDecodedOperandMem& mem, const HostState& before) {
-    const auto at = [&](ZydisRegister reg) {
-      const unsigned number = GeneralNumber(reg);
-      return number == kNotGeneral ? HostValue{} : before.registers[number];
-    };
-    const HostValue base = at(mem.base), index = at(mem.index);
-    if (base.holds == Holds::kNegatedSize && index.Is32Bits() && mem.scale == 1) return {Holds::kMargin};
-    const int64_t step = mem.disp.has_displacement ? mem.disp.value : 0;
-    if (mem.index == ZYDIS_REGISTER_NONE) {
-      const bool small = static_cast<uint64_t>(step < 0 ? -step : step) <= kMostLeaStep;
-      return base.holds == Holds::kBiased && small ? base : HostValue{};
-    }
-    if (mem.scale != 1 || step != 0) return {};
-    const auto are = [&](Holds left, auto right) {
-      return (base.holds == left && right(index)) || (index.holds == left && right(base));
-    };
-    if (are(Holds::kWindow, [](const HostValue& v) { return v.Is32Bits(); })) return {Holds::kBiased};
-    if (are(Holds::kSegment, [](const HostValue& v) { return v.Is32Bits(); })) return {Holds::kSegmentAddress};
-    if (are(Holds::kCacheBase, [](const HostValue& v) { return v.holds == Holds::kSlot; })) return {Holds::kCode};
-    return {};
-  }
-
   void Push(const HostInstruction& insn, HostState& state) {
     if (state.pushed) Complain(insn, "pushes a second word");
     const ZydisDecodedOperand& op = insn.operands[0];
@@ -367,43 +275,5 @@ class Verifier {
 }  // namespace
 
 std::string VerifyCode(const CodeUnderTest& block) { return Verifier(block).Run(); }
-
-std::string VerifyBlock(const Translator& translator, const PhysicalMemory& memory, BlockId id, bool counts) {
-  const CodeCache& cache = translator.Cache();
-  const Block& block = cache.Get(id);
-  const Stubs& stubs = translator.GetStubs();
-  const auto host = [&](uint32_t offset) { return reinterpret_cast<uint64_t>(cache.At(offset)); };
-  CodeUnderTest code{.code = {cache.At(block.host_offset), block.host_bytes},
-                     .host_address = host(block.host_offset),
-                     .recovery = block.recovery,
-                     .return_check = cache.ReturnCheck(),
-                     .counts = counts};
-  code.source = {reinterpret_cast<uint64_t>(memory.Flat(block.key.physical)), block.guest_bytes};
-  code.may_jump_to = [&](uint64_t target) {
-    for (const uint64_t stub :
-         {stubs.IndirectMiss(), stubs.LinkMiss(), stubs.LeaveToInterpret(), stubs.LeaveDemoted(), stubs.Stale(),
-          stubs.CalloutTo(Callout::kInterrupt), stubs.CalloutTo(Callout::kIn)}) {
-      if (target == stub) return true;
-    }
-    const BlockId other = cache.FindByHost(target);
-    return other != kNone && cache.Get(other).live && host(cache.Get(other).host_offset) == target;
-  };
-  // Beside its own instructions, the targets of its exits, linkable or not.
-  std::set<uint32_t> targets;
-  for (const LinkId link : block.links) targets.insert(cache.GetLink(link).target_eip);
-  for (size_t at = 0; at + 6 <= code.code.size(); ++at) {
-    uint32_t eip = 0;
-    std::memcpy(&eip, &code.code[at + 2], sizeof eip);
-    if (code.code[at] == 0x41 && code.code[at + 1] == 0xB8) targets.insert(eip);  // mov r8d, eip
-  }
-  code.may_resume_at = [&](uint32_t eip) { return eip - block.key.eip <= block.guest_bytes || targets.contains(eip); };
-  std::string report = VerifyCode(code);
-  if (block.host_bytes > CodeCache::kMaxBlockBytes) report += "  the block is too large\n";
-  const uint32_t room = kPageSize - block.key.physical.PageOffset();
-  if (block.guest_bytes == 0 || block.guest_bytes > (block.crosses_page ? room + ZYDIS_MAX_INSTRUCTION_LENGTH : room)) {
-    report += "  the block covers more than its page\n";
-  }
-  return report;
-}
 
 }  // namespace ring3

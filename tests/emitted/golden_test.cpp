@@ -181,7 +181,8 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
   });
   text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)",
                  [](const std::smatch&) { return "mov r9d, <link>"; });
-  return Replace(text, "( physical [0-9a-f]+)|( mode [0-9a-f]+)|( at 0x[0-9a-f]+)", [](const std::smatch&) { return std::string(); });
+  return Replace(text, "( physical [0-9a-f]+)|( mode [0-9a-f]+)|( at 0x[0-9a-f]+)",
+                 [](const std::smatch&) { return std::string(); });
 }
 
 void Enter(Kind kind, CpuState& state) {

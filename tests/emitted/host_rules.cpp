@@ -88,10 +88,9 @@ bool MayAccessVcpu(int64_t offset, unsigned bytes, bool write) {
   const auto inside = [&](int first, unsigned size) { return offset >= first && offset + bytes <= first + size; };
   if (inside(vcpu_offset::kInterruptFlag, 4)) return true;
   if (write) return false;
-  for (const Field& field :
-       {Field{vcpu_offset::kInterruptsWaiting, 4}, Field{vcpu_offset::kEflags, 4}, Field{vcpu_offset::kTscOffset, 8},
-        Field{vcpu_offset::kCr0, 4}, Field{vcpu_offset::kCr2, 4}, Field{vcpu_offset::kCr3, 4},
-        Field{vcpu_offset::kCr4, 4}}) {
+  for (const Field& field : {Field{vcpu_offset::kInterruptsWaiting, 4}, Field{vcpu_offset::kEflags, 4},
+                             Field{vcpu_offset::kTscOffset, 8}, Field{vcpu_offset::kCr0, 4},
+                             Field{vcpu_offset::kCr2, 4}, Field{vcpu_offset::kCr3, 4}, Field{vcpu_offset::kCr4, 4}}) {
     if (inside(field.offset, field.bytes)) return true;
   }
   for (unsigned i = 0; i < kSegCount; ++i) {

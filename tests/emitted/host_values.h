@@ -23,14 +23,14 @@ enum class Holds : uint8_t {
   kCode,  // a host address that may be jumped to
   // On the way from an offset to the segment it was checked against (SegmentAccess in translator/vcpu.h).
   kNegatedSize,
-  kMargin,      // offset + bytes + negated size: the high half says on which side of the limit
-  kMarginHigh,  // that half in the low one
-  kSide,        // -1, 0 or 1
-  kSegment,     // where offsets of 32 bits may be added: they end up in the window or its guard
+  kMargin,          // offset + bytes + negated size: the high half says on which side of the limit
+  kMarginHigh,      // that half in the low one
+  kSide,            // -1, 0 or 1
+  kSegment,         // where offsets of 32 bits may be added: they end up in the window or its guard
   kSegmentAddress,  // the two added
   kReadable,        // readable, or in the guard
-  kBit,         // 0 or 1
-  kDistance,    // 32 bits times the page size
+  kBit,             // 0 or 1
+  kDistance,        // 32 bits times the page size
 };
 
 struct HostValue {

@@ -19,8 +19,7 @@ bool EndsTheProcess(const std::string& word) {
   if (word.find("help") != std::string::npos) return true;
   if (!word.starts_with('-')) return false;
   const bool letters = !word.starts_with("--");
-  return word.find("version") != std::string::npos ||
-         (letters && word.find('h') != std::string::npos);
+  return word.find("version") != std::string::npos || (letters && word.find('h') != std::string::npos);
 }
 
 std::vector<std::string> Words(std::string text) {

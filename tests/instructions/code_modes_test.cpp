@@ -17,10 +17,10 @@ using namespace ring3;
 namespace {
 
 // Below 1 MiB, where every mode can get: an interrupt table, and the HLTs that its entries name.
-constexpr uint32_t kVectors = 0x60000, kHalts = 0x61000, kDataBase = 0x62000, kExtraBase = 0x66000, kStackBase = 0x70000,
-                   kCodeBase = guest::kLowCode, kMemoryEnd = 0x90000, kCompared = 0x10'0000;
-constexpr uint16_t kCodeAttributes = segattr::kPresent | segattr::kS | segattr::kCode | segattr::kReadable |
-                                     segattr::kAccessed,
+constexpr uint32_t kVectors = 0x60000, kHalts = 0x61000, kDataBase = 0x62000, kExtraBase = 0x66000,
+                   kStackBase = 0x70000, kCodeBase = guest::kLowCode, kMemoryEnd = 0x90000, kCompared = 0x10'0000;
+constexpr uint16_t kCodeAttributes =
+                       segattr::kPresent | segattr::kS | segattr::kCode | segattr::kReadable | segattr::kAccessed,
                    kDataAttributes = segattr::kPresent | segattr::kS | segattr::kWritable | segattr::kAccessed,
                    kReadOnlyAttributes = kDataAttributes & ~segattr::kWritable,
                    kDown = kDataAttributes | segattr::kExpandDown, kAllDpl = segattr::kDplMask;
@@ -66,9 +66,9 @@ std::vector<Mode> Modes() {
       {"real mode, small limits", kReal, 0, false, false, code, stack, Paragraph(kDataBase, 0x2FFF),
        Paragraph(kExtraBase, 0x1001), stack},
       {"V86 mode", kV86, 3, false, false, code, stack, data, extra, Paragraph(kDataBase + 0x8000)},
-      {"16-bit segments, CPL 0", kProtected, 0, false, false, code16(0xFFFF, 0), plain(kStackBase, 0xFFFF, kDataAttributes),
-       plain(kDataBase, 0x3FFF, kDataAttributes), plain(kExtraBase, 0xFFFF, kReadOnlyAttributes),
-       plain(kDataBase, 0x00FF, kDown)},
+      {"16-bit segments, CPL 0", kProtected, 0, false, false, code16(0xFFFF, 0),
+       plain(kStackBase, 0xFFFF, kDataAttributes), plain(kDataBase, 0x3FFF, kDataAttributes),
+       plain(kExtraBase, 0xFFFF, kReadOnlyAttributes), plain(kDataBase, 0x00FF, kDown)},
       {"16-bit segments, CPL 3", kProtected, 3, false, false, code16(0x0FFF, kAllDpl),
        plain3(kStackBase, 0xFFFF, kDataAttributes), plain3(kDataBase, 0x3FFF, kDataAttributes),
        plain3(kExtraBase, 0xFFFF, kDataAttributes), plain3(kDataBase, 0x00FF, kReadOnlyAttributes)},
@@ -141,7 +141,8 @@ class Generator {
     for (int i = 0; i < 12; ++i) bytes.push_back(static_cast<uint8_t>(random_()));
     GuestInstruction insn;
     if (decoder_.Decode(bytes, 0, insn) != DecodeStatus::kOk || !Wanted(insn)) return;
-    if (insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT) bytes[insn.length - 1] = static_cast<uint8_t>(Random(12));
+    if (insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT)
+      bytes[insn.length - 1] = static_cast<uint8_t>(Random(12));
     if (insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR && insn.info.raw.imm[0].is_relative) {
       std::memset(&bytes[insn.info.raw.imm[0].offset], 0, insn.info.raw.imm[0].size / 8);
       bytes[insn.info.raw.imm[0].offset] = static_cast<uint8_t>(Random(12));
@@ -324,7 +325,7 @@ class ModeTrial {
 }  // namespace
 
 TEST_CASE("random code does the same translated and interpreted in every mode") {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef RING3_SANITIZED
   const unsigned programs = 60;
 #else
   const unsigned programs = 600;
@@ -357,12 +358,12 @@ TEST_CASE("kicks in 16-bit code leave at precise points") {
       0xF4,                    // hlt
       0x90, 0x90, 0x90, 0x90,
       // function:
-      0x55, 0x89, 0xE5,        // push bp; mov bp, sp
-      0x83, 0xEC, 0x08,        // sub sp, 8
-      0x89, 0x46, 0xFC,        // mov [bp - 4], ax
-      0x03, 0x46, 0xFC,        // add ax, [bp - 4]
-      0xD1, 0xC0,              // rol ax, 1
-      0xC9, 0xC3,              // leave; ret
+      0x55, 0x89, 0xE5,  // push bp; mov bp, sp
+      0x83, 0xEC, 0x08,  // sub sp, 8
+      0x89, 0x46, 0xFC,  // mov [bp - 4], ax
+      0x03, 0x46, 0xFC,  // add ax, [bp - 4]
+      0xD1, 0xC0,        // rol ax, 1
+      0xC9, 0xC3,        // leave; ret
   };
   for (const Mode& mode : Modes()) {
     const bool writable = mode.es.attributes != kReadOnlyAttributes;

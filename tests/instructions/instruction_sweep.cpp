@@ -7,18 +7,10 @@
 #include <cstdlib>
 #include <set>
 
+#include "tests/instructions/from_environment.h"
 #include "tests/instructions/sweep_runner.h"
 
 using namespace ring3;
-
-namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::strtoull(text, nullptr, 0) : otherwise;
-}
-
-}  // namespace
 
 TEST_CASE("every row and form does what the processor does") {
   constexpr uint64_t kCount = 30000;

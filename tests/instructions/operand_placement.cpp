@@ -260,8 +260,7 @@ class Placement {
   }
   /// Repeated, it may reach the end from anywhere, in either direction.
   void NoteStringWrap(uint32_t offset, uint32_t size) {
-    const bool repeated =
-        insn_.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
+    const bool repeated = insn_.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE);
     const uint32_t reach = repeated ? kRepeatedBytes : size;
     NoteWrap(offset, reach);
     t_.wraps |= offset <= reach && (p_.eflags & eflags::kDf);

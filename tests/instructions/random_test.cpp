@@ -6,18 +6,10 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
+#include "tests/instructions/from_environment.h"
 #include "tests/instructions/sequence_runner.h"
 
 using namespace ring3;
-
-namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::strtoull(text, nullptr, 0) : otherwise;
-}
-
-}  // namespace
 
 TEST_CASE("random programs do what the processor does") {
   constexpr uint64_t kCount = 15000;

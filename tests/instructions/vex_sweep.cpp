@@ -8,6 +8,7 @@
 
 #include "tests/instructions/trials.h"
 #include "tests/oracle/comparable.h"
+#include "tests/oracle/guest_decoding.h"
 
 using namespace ring3;
 
@@ -50,16 +51,10 @@ struct Decoding {
   bool general_registers = false, gather = false;
 };
 
-/// Reads the instruction as the manuals have it, newer extensions included.
 Decoding Decode(const Bytes& code) {
-  static const ZydisDecoder decoder = [] {
-    ZydisDecoder d;
-    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-    return d;
-  }();
-  ZydisDecodedInstruction insn;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &insn, operands))) return {};
+  const auto decoding = DecodeGuestCode(code);
+  if (!decoding) return {};
+  const ZydisDecodedInstruction& insn = decoding->insn;
   Decoding d{.existence = OfferedByMax(insn.meta.isa_set) ? Existence::kOffered : Existence::kForeign,
              .mnemonic = insn.mnemonic,
              .length = insn.length};

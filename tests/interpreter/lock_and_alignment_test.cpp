@@ -7,6 +7,7 @@
 
 #include "tests/interpreter/oracle_comparison.h"
 #include "tests/oracle/comparable.h"
+#include "tests/oracle/guest_decoding.h"
 
 using namespace ring3;
 
@@ -45,16 +46,11 @@ bool Excluded(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
 /// Length of the instruction that `code` begins with, if the processor and the "max" model agree that it exists and it
 /// can be compared; otherwise 0.
 unsigned ComparableLength(const Bytes& code) {
-  static const ZydisDecoder decoder = [] {
-    ZydisDecoder d;
-    ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-    return d;
-  }();
-  ZydisDecodedInstruction insn;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code.data(), code.size(), &insn, operands))) return 0;
+  const auto decoding = DecodeGuestCode(code);
+  if (!decoding) return 0;
+  const ZydisDecodedInstruction& insn = decoding->insn;
   if (!OfferedByMax(insn.meta.isa_set) || insn.address_width != 32) return 0;
-  return Excluded(insn, operands) ? 0 : insn.length;
+  return Excluded(insn, decoding->operands) ? 0 : insn.length;
 }
 
 /// Appends a ModRM byte and immediate bytes.

@@ -1,9 +1,10 @@
 #include "tests/interpreter/oracle_comparison.h"
 
-#include <Zydis/Zydis.h>
-
 #include <cstdio>
 #include <random>
+
+#include "tests/oracle/guest_decoding.h"
+#include "tests/oracle/noise.h"
 
 namespace ring3 {
 namespace {
@@ -15,19 +16,6 @@ constexpr uint32_t kInterpretedFlags = eflags::kCf | eflags::kPf | eflags::kAf |
                                        eflags::kId | eflags::kIopl;
 // FOP and the instruction and data pointers differ by design: the host's are 64-bit.
 constexpr unsigned kPointersBegin = 6, kPointersEnd = 24, kMxcsrMask = 28, kFxEnd = 288;
-
-std::vector<uint8_t> Noise(uint32_t seed, size_t bytes) {
-  // Xorshift: the Mersenne twister would be most of the test's time.
-  uint64_t state = 0x9E37'79B9'7F4A'7C15 ^ seed;
-  std::vector<uint8_t> out(bytes);
-  for (size_t i = 0; i < bytes; i += sizeof state) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    std::memcpy(&out[i], &state, sizeof state);
-  }
-  return out;
-}
 
 std::vector<uint8_t> CodePage(const Trial& trial) {
   std::vector<uint8_t> page(Machine::kRegionBytes, kInt3);
@@ -52,12 +40,8 @@ struct Text {
 
 uint32_t UndefinedFlags(const Trial& trial) {
   if (trial.ignored_flags) return *trial.ignored_flags;
-  ZydisDecoder decoder;
-  ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-  ZydisDecodedInstruction insn;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, trial.code.data(), trial.code.size(), &insn, operands))) return 0;
-  return insn.cpu_flags ? static_cast<uint32_t>(insn.cpu_flags->undefined) : 0;
+  const auto decoding = DecodeGuestCode(trial.code);
+  return decoding && decoding->insn.cpu_flags ? static_cast<uint32_t>(decoding->insn.cpu_flags->undefined) : 0;
 }
 
 Outcome Interpret(Machine& machine, const Trial& trial) {

@@ -1,7 +1,6 @@
 // What --stats, --dump, --trace-exits and --serial write.
-#include <csignal>
-
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "tests/machine/process.h"
@@ -137,8 +136,8 @@ TEST_CASE("report: a crash inside translated code names the guest instruction, a
     const Outcome run = process.Wait(20);
     CHECK_FALSE(run.timed_out);
     CHECK(run.exit_code == 3);
-    for (const char* part : {"monitor backtrace:", "translation of guest ", "BtEngine", "main", "eax=", "guest code:",
-                             "block entered last:", "last exits"}) {
+    for (const char* part : {"monitor backtrace:", "translation of guest ", "BtEngine", "main",
+                             "eax=", "guest code:", "block entered last:", "last exits"}) {
       CAPTURE(part, run.err);
       CHECK(run.err.find(part) != std::string::npos);
     }

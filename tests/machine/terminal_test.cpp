@@ -1,4 +1,6 @@
 // The terminal: raw while the guest runs, and as it was before on every way out.
+#include "tests/machine/terminal.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,7 +13,6 @@
 #include <thread>
 
 #include "tests/machine/process.h"
-#include "tests/machine/terminal.h"
 
 namespace ring3::test {
 using namespace std::chrono_literals;

@@ -136,38 +136,30 @@ void ForFlags(Test test) {
   }
 }
 
-}  // namespace
-
-TEST_CASE("POPF changes what the level may change, silently, and PUSHF shows it") {
+/// Loads each image at each level with each of the flags that decide, by `load`, and looks at what is seen then.
+template <class Load>
+void LoadEverywhere(const char* name, uint32_t also, bool iret, Load load) {
   std::vector<Scenario> scenarios;
   ForFlags([&](unsigned cpl, unsigned, uint32_t flags) {
-    const uint32_t before = flags | eflags::kReserved1 | eflags::kCf;
-    scenarios.push_back({"popf",
-                         At(cpl, before,
-                            Assemble(guest::kCode,
-                                     [=](Assembler& a) {
-                                       PopEachImage(a, before);
-                                       a.int3();
-                                     })),
-                         [=](TestMachine&, const Outcome& o) { CHECK(Compare(o, before, cpl, false) == ""); }});
+    const uint32_t before = flags | eflags::kReserved1 | also;
+    const Bytes code = Assemble(guest::kCode, [=](Assembler& a) {
+      load(a, before, cpl);
+      a.int3();
+    });
+    scenarios.push_back({name, At(cpl, before, code),
+                         [=](TestMachine&, const Outcome& o) { CHECK(Compare(o, before, cpl, iret) == ""); }});
   });
   RunEverywhere(scenarios);
 }
 
+}  // namespace
+
+TEST_CASE("POPF changes what the level may change, silently, and PUSHF shows it") {
+  LoadEverywhere("popf", eflags::kCf, false, [](Assembler& a, uint32_t before, unsigned) { PopEachImage(a, before); });
+}
+
 TEST_CASE("IRET to the same level changes what POPF does, and VIF and VIP at CPL 0") {
-  std::vector<Scenario> scenarios;
-  ForFlags([&](unsigned cpl, unsigned, uint32_t flags) {
-    const uint32_t before = flags | eflags::kReserved1 | eflags::kZf;
-    scenarios.push_back({"iret",
-                         At(cpl, before,
-                            Assemble(guest::kCode,
-                                     [=](Assembler& a) {
-                                       ReturnEachImage(a, before, cpl);
-                                       a.int3();
-                                     })),
-                         [=](TestMachine&, const Outcome& o) { CHECK(Compare(o, before, cpl, true) == ""); }});
-  });
-  RunEverywhere(scenarios);
+  LoadEverywhere("iret", eflags::kZf, true, ReturnEachImage);
 }
 
 TEST_CASE("CLI and STI fault above IOPL and change IF below") {

@@ -1,7 +1,7 @@
 // Branch tables by themselves: what is filled, what clearing leaves.
-#include <catch2/catch.hpp>
-
 #include "translator/branch_tables.h"
+
+#include <catch2/catch.hpp>
 
 using namespace ring3;
 

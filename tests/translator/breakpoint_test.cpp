@@ -99,7 +99,8 @@ TEST_CASE("a watchpoint sees each store of translated code and nothing beside it
 
 TEST_CASE("both at once, as the interpreter has them") {
   TestMachine translated, interpreted({.interpreter = true});
-  const Seen a = RunWith(translated, kExecute0 | kWrite1, kWatched), b = RunWith(interpreted, kExecute0 | kWrite1, kWatched);
+  const Seen a = RunWith(translated, kExecute0 | kWrite1, kWatched),
+             b = RunWith(interpreted, kExecute0 | kWrite1, kWatched);
   CHECK(a.traps == 2 * kRounds);
   CHECK(a.traps == b.traps);
   CHECK(a.status == 3);

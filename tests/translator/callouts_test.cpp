@@ -32,7 +32,7 @@ struct Scenario {
 struct Result {
   std::optional<Outcome> outcome;  // nothing: the processor shut down, or ran on
   bool ran_on = false;
-  Bytes tables;                    // GDT to IDT, kernel stack, results
+  Bytes tables;  // GDT to IDT, kernel stack, results
 };
 
 Result RunScenario(TestMachine& machine, const Scenario& scenario, std::optional<uint64_t> kick_every_ns = {}) {
@@ -60,9 +60,8 @@ Result RunScenario(TestMachine& machine, const Scenario& scenario, std::optional
     result.ran_on = true;
   }
   kicks.reset();
-  for (const auto& [from, bytes] : {std::pair{guest::kGdt, 0x2800u},
-                                    {guest::kKernelStackTop - 0x100, 0x100u},
-                                    {kResults, kResultBytes}}) {
+  for (const auto& [from, bytes] :
+       {std::pair{guest::kGdt, 0x2800u}, {guest::kKernelStackTop - 0x100, 0x100u}, {kResults, kResultBytes}}) {
     const uint8_t* memory = machine.Physical().Flat(GuestPhysical(from));
     result.tables.insert(result.tables.end(), memory, memory + bytes);
   }
@@ -83,9 +82,7 @@ struct Machines {
     CHECK((actual.tables == expected.tables));
   }
 
-  uint64_t Done(Callout callout) {
-    return translated.Engine().Callouts().done[static_cast<unsigned>(callout)];
-  }
+  uint64_t Done(Callout callout) { return translated.Engine().Callouts().done[static_cast<unsigned>(callout)]; }
 };
 
 /// Changes memory once, when the countdown ends. Uses no register, but flags.
@@ -140,7 +137,8 @@ Scenario SystemCall() {
 }
 
 Scenario SegmentLoads(const Change& change) {
-  return {0, Loop([&](Assembler& a) {
+  return {0,
+          Loop([&](Assembler& a) {
             EmitChange(a, change);
             for (uint16_t selector : {guest::kFs, guest::kGs, guest::kData3, uint16_t{0}, guest::kReadOnly}) {
               a.mov(eax, selector);
@@ -218,7 +216,8 @@ TEST_CASE("segment loads in callouts see each bit of their descriptors change") 
 TEST_CASE("CPUID in a callout gives each leaf") {
   Machines machines;
   for (uint32_t leaf : {0u, 1u, 2u, 4u, 7u, 13u, 0x8000'0000u, 0x8000'0001u, 0x8000'0004u, 0xFFFF'FFFFu}) {
-    const Scenario scenario{3, Loop([&](Assembler& a) {
+    const Scenario scenario{3,
+                            Loop([&](Assembler& a) {
                               a.mov(eax, leaf);
                               a.mov(ecx, ebp);
                               a.and_(ecx, 1);
@@ -244,7 +243,8 @@ TEST_CASE("ports, control registers, CLTS and INVLPG in callouts") {
   machines.translated.Ports().Attach(0x60, 8, counters[0], "counter");
   machines.interpreted.Ports().Attach(0x60, 8, counters[1], "counter");
   for (unsigned cpl : {0u, 3u}) {  // at CPL 3 the first faults
-    const Scenario scenario{cpl, Loop([&](Assembler& a) {
+    const Scenario scenario{cpl,
+                            Loop([&](Assembler& a) {
                               a.mov(dx, 0x64);
                               a.in(al, dx);
                               a.add(esi, eax);
@@ -276,8 +276,8 @@ TEST_CASE("ports, control registers, CLTS and INVLPG in callouts") {
     machines.Compare(scenario, fmt::format("CPL {}", cpl));
     CHECK(counters[0].value == counters[1].value);
   }
-  for (Callout callout : {Callout::kIn, Callout::kOut, Callout::kMoveToControl, Callout::kClearTaskSwitched,
-                          Callout::kInvalidatePage}) {
+  for (Callout callout :
+       {Callout::kIn, Callout::kOut, Callout::kMoveToControl, Callout::kClearTaskSwitched, Callout::kInvalidatePage}) {
     CHECK(machines.Done(callout) >= kRounds - 2);
   }
 }

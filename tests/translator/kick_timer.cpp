@@ -17,7 +17,7 @@ namespace {
 }  // namespace
 
 KickTimer::KickTimer(uint64_t interval_ns) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef RING3_SANITIZED
   interval_ns *= kSlowdown;
 #endif
   constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;

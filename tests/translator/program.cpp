@@ -9,24 +9,13 @@
 
 #include "monitor/cpu/descriptor.h"
 #include "monitor/cpu/guest_decoder.h"
+#include "tests/oracle/noise.h"
 
 namespace ring3 {
 namespace {
 
 constexpr uint8_t kInt3 = 0xCC;
 constexpr uint32_t kBreakpoint = 3, kPageFault = 14;
-
-Bytes Noise(uint32_t seed, size_t bytes) {
-  uint64_t state = 0x9E37'79B9'7F4A'7C15 ^ (seed * 0x1000'0001ull);
-  Bytes out(bytes);
-  for (size_t i = 0; i < bytes; i += sizeof state) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    std::memcpy(&out[i], &state, sizeof state);
-  }
-  return out;
-}
 
 /// What the regions hold when a program starts.
 struct Contents {

@@ -220,7 +220,7 @@ void TestMachine::RunInterpreted() {
 
 void TestMachine::RunTranslated() {
   constexpr uint64_t kWatchInterval = 200'000'000;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef RING3_SANITIZED
   constexpr auto kLongest = std::chrono::seconds(60);
 #else
   constexpr auto kLongest = std::chrono::seconds(10);

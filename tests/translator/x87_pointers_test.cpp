@@ -26,7 +26,8 @@ Bytes ImageWithPointers() {
   return image;
 }
 
-/// FXRSTOR, then `between`, FXSAVE and a comparison of the pointers with `expected`, often; ends with EAX 0 if all were.
+/// FXRSTOR, then `between`, FXSAVE and a comparison of the pointers with `expected`, often; ends with EAX 0 if all
+/// were.
 Program LoadAndSave(unsigned cpl, const Bytes& expected, const std::function<void(Assembler&)>& between) {
   constexpr uint32_t kExpected = 0x800;
   Program program = MakeProgram(Assemble(guest::kCode + Program().offset,

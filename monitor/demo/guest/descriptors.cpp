@@ -3,31 +3,17 @@
 #include "checks.h"
 #include "console.h"
 #include "layout.h"
+#include "tables.h"
 #include "traps.h"
-#include "x86.h"
 
 namespace demo {
 namespace {
 
-// Access bytes: P, DPL, S, type, with the accessed bit set so that loading a segment does not change its descriptor.
-constexpr uint32_t kKernelCode = 0x9B, kKernelData = 0x93, kUserCode = 0xFB, kUserData = 0xF3, kTssAvailable = 0x89,
-                   kLdtAccess = 0x82, kUserDataAbsent = 0x73, kUserDataReadOnly = 0xF1, kKernelConforming = 0x9F,
+constexpr uint32_t kLdtAccess = 0x82, kUserDataAbsent = 0x73, kUserDataReadOnly = 0xF1, kKernelConforming = 0x9F,
                    kUserExecuteOnly = 0xF9, kCallGateUser = 0xEC, kInterruptGate = 0x8E, kInterruptGateUser = 0xEE;
-constexpr uint32_t kFlat = 0xC;       // G, D/B
 constexpr uint32_t kByteLimit = 0x4;  // D/B
-constexpr uint32_t kWholeSpace = 0xFFFFF;
 constexpr uint32_t kSmallLimit = 0xFFF;
 constexpr uint32_t kVectors = 256, kStubBytes = 16;
-
-struct Descriptor {
-  uint32_t low, high;
-};
-
-struct TaskState {
-  uint32_t link, esp0, ss0, other[22];
-  uint16_t trap, io_map_base;
-};
-static_assert(sizeof(TaskState) == 104, "SDM 3A, figure 7-2");
 
 Descriptor gdt[12];
 Descriptor ldt[2];
@@ -35,11 +21,6 @@ Descriptor idt[kVectors];
 TaskState task_state;
 [[gnu::section(".user_data")]] uint32_t ldt_segment_data[4] = {0x11111111, 0x22222222, 0x33333333, 0x44444444};
 TableRegister seen_gdt, seen_idt;
-
-Descriptor Segment(uint32_t base, uint32_t limit, uint32_t access, uint32_t flags) {
-  return {(base << 16) | (limit & 0xFFFF),
-          (base & 0xFF000000) | (flags << 20) | (limit & 0xF0000) | (access << 8) | ((base >> 16) & 0xFF)};
-}
 
 Descriptor Gate(uint32_t offset, uint32_t access, uint32_t parameters) {
   return {uint32_t{DEMO_KERNEL_CODE} << 16 | (offset & 0xFFFF), (offset & 0xFFFF0000) | access << 8 | parameters};
@@ -70,18 +51,11 @@ void FillTables() {
   task_state.io_map_base = sizeof task_state;  // beyond the limit: no port is open to ring 3
 }
 
-void LoadTables() {
+void LoadRegisters() {
   TableRegister gdtr{static_cast<uint16_t>(GdtLimit()), GdtBase()};
   TableRegister idtr{static_cast<uint16_t>(IdtLimit()), IdtBase()};
-  asm volatile(
-      "lgdt %0\n"
-      "ljmp %2, $1f\n"
-      "1: movl %3, %%ds\n movl %3, %%es\n movl %3, %%ss\n movl %3, %%fs\n movl %3, %%gs\n"
-      "lidt %1\n"
-      "lldt %w4\n"
-      "ltr %w5\n" ::"m"(gdtr),
-      "m"(idtr), "i"(DEMO_KERNEL_CODE), "r"(DEMO_KERNEL_DATA), "r"(DEMO_LDT), "r"(DEMO_TSS)
-      : "memory");
+  LoadTables<DEMO_KERNEL_CODE>(gdtr, idtr, DEMO_KERNEL_DATA, DEMO_KERNEL_DATA);
+  asm volatile("lldt %w0\n ltr %w1" ::"r"(DEMO_LDT), "r"(DEMO_TSS) : "memory");
 }
 
 DEMO_PROBE(ReadThroughLdt, "mov %eax, %fs", "mov %fs:4, %edx", "");
@@ -101,7 +75,7 @@ uint32_t IdtLimit() { return sizeof idt - 1; }
 
 void InstallDescriptorTables() {
   FillTables();
-  LoadTables();
+  LoadRegisters();
 }
 
 void DescribeDescriptorTables() {

@@ -1,6 +1,7 @@
 // A program for a Debian guest, without a C library: string functions as libraries write them for AVX2, and YMM
 // registers across system calls, context switches, forks and signals. Prints PASS and FAIL lines as the scripts do.
 #define _MM_MALLOC_H_INCLUDED  // needs a C library
+#include <cpuid.h>
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -210,13 +211,12 @@ void InstallHandler() {
 /// CPUID and XGETBV allow AVX2 and BMI.
 bool Supported() {
   constexpr uint32_t kAvxAndOsxsave = 3u << 27, kAvx2AndBmi = 1u << 5 | 1u << 3 | 1u << 8;
-  uint32_t a = 1, b, c = 0, d;
-  asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  uint32_t a, b, c, d;
+  __cpuid_count(1, 0, a, b, c, d);
   if ((c & kAvxAndOsxsave) != kAvxAndOsxsave) return false;
   asm volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
   if ((a & 6) != 6) return false;
-  a = 7, c = 0;
-  asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  __cpuid_count(7, 0, a, b, c, d);
   return (b & kAvx2AndBmi) == kAvx2AndBmi;
 }
 

@@ -33,7 +33,8 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
       mmu_(mmu),
       translator_(translator),
       trace_(trace),
-      callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu} {
+      callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu,
+                .engine = this} {
   InstallCallouts(vcpu_, callouts_);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.run.return_empty = translator_.Returns().Empty();
@@ -125,6 +126,8 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   translator_.GetStubs().Enter(&vcpu_);
   calls_ = {generation, run.branch_table};
   state.eflags = vcpu_.Flags();
+  if (thrown_) [[unlikely]]
+    std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
 void BtEngine::HandleExit() {
@@ -142,7 +145,7 @@ void BtEngine::HandleExit() {
       FollowLink();
       break;
     case ExitReason::kDemoted:
-      if (const auto site = CurrentSite()) translator_.NoteDemotedExecution(*site);
+      NoteDemotedExecution();
       StepOne();
       break;
     case ExitReason::kEmulate:

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <optional>
 
 #include "monitor/callout_context.h"
@@ -37,6 +38,8 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   std::optional<EngineStop> RunOnce();
   /// One instruction on the slow path.
   void StepOne();
+  /// Callout::kInterpret
+  static CalloutResult StepCallout(Vcpu* vcpu, uint32_t packed_arguments, uint32_t value);
   void StoreFpu() override;
   void BreakpointsChanged(std::span<const Breakpoint> armed) override;
   void DeliverInterrupt(uint8_t vector);
@@ -64,6 +67,8 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
  private:
   void Enter(uint64_t target, BlockMode mode);
   void HandleExit();
+  CalloutResult StepInPlace(ExitReason reason);
+  void NoteDemotedExecution();
   void FollowLink();
   CodeLookup LookupHere();
   bool DeliverPending();
@@ -98,6 +103,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   /// Per data segment register: what loading its selector again would give, as of when that was found out.
   std::array<SegmentRegister, kSegCount> learnt_{};
   CalloutContext callouts_;
+  std::exception_ptr thrown_;  // by a callout, through whose stub nothing can be thrown
 };
 
 }  // namespace ring3

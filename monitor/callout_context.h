@@ -44,6 +44,7 @@ struct CalloutContext {
   void (*on_step)(void*) = nullptr;  // after what may have reached a device
   void* on_step_context = nullptr;
   ShadowMmu& mmu;
+  class BtEngine* engine = nullptr;
 };
 
 /// What translated code compares offsets with in segments that are neither flat nor merely based.

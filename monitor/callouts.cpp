@@ -1,6 +1,8 @@
 // Callouts that run the slow path's own functions: ports, control registers, INVLPG.
 #include "monitor/callouts.h"
 
+#include "monitor/bt_engine.h"
+
 #include "monitor/cpu/privileged.h"
 #include "monitor/light_callouts.h"
 
@@ -78,6 +80,8 @@ CalloutFunction FullCallout(Callout callout) {
       return Guard<MoveToControl>;
     case Callout::kInvalidatePage:
       return Guard<InvalidatePage>;
+    case Callout::kInterpret:
+      return BtEngine::StepCallout;
     default:
       return nullptr;
   }

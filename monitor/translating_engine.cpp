@@ -13,7 +13,8 @@ FastPaths PathsFor(const Options& options) {
   if (options.lockstep.empty()) return options.fast_paths;
   FastPaths paths = options.fast_paths;
   for (FastPath path : {FastPath::kInlineTimeStamp, FastPath::kEventCallouts, FastPath::kSegmentCallouts,
-                        FastPath::kCpuidCallout, FastPath::kPortCallouts, FastPath::kControlCallouts}) {
+                        FastPath::kCpuidCallout, FastPath::kPortCallouts, FastPath::kControlCallouts,
+                        FastPath::kStepCallouts}) {
     paths = paths.Without(path);
   }
   return paths;

@@ -22,6 +22,7 @@ enum class Callout : uint8_t {
   kOut,             // the same
   kMoveToControl,   // operand: the register's number; value: what is moved
   kInvalidatePage,  // value: guest-linear
+  kInterpret,       // the slow path's own step; operand: an ExitReason, kInterpret or kDemoted
   kCount,
 };
 

@@ -197,15 +197,24 @@ void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
 }
 
 void Emitter::EmitInterpret(uint32_t eip) {
-  EmitLeave(eip, stubs_.LeaveToInterpret());
+  EmitStep(eip, false);
+}
+
+void Emitter::EmitStep(uint32_t eip, bool demoted) {
+  if (fast_paths_.Has(FastPath::kStepCallouts)) {
+    const ExitReason reason = demoted ? ExitReason::kDemoted : ExitReason::kInterpret;
+    as_.mov(x86::r9d, CalloutArguments{Callout::kInterpret, 0, static_cast<uint16_t>(reason)}.Pack());
+    EmitLeave(eip, stubs_.CalloutTo(Callout::kInterpret));
+  } else {
+    EmitLeave(eip, demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret());
+  }
   EndBlock();
 }
 
 void Emitter::EmitDemoted(const GuestInstruction& insn) {
   Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
   emitted_class_ = InstructionClass::kInterpret;
-  EmitLeave(insn.eip, stubs_.LeaveDemoted());
-  EndBlock();
+  EmitStep(insn.eip, true);
 }
 
 void Emitter::Finish() {

@@ -86,6 +86,7 @@ class Emitter {
   void Mark(uint32_t eip, int8_t esp_delta = 0) { Mark(RecoveryEntry{.esp_delta = esp_delta, .eip = eip}); }
   void MarkBusy(uint32_t eip) { Mark(RecoveryEntry{.busy = true, .eip = eip}); }
   void EmitLeave(uint32_t eip, uint64_t stub);
+  void EmitStep(uint32_t eip, bool demoted);  // the monitor interprets the instruction, and the block ends
   void EmitBytes(std::span<const uint8_t> bytes);
   void EmitJumpTo(uint64_t host_address);
   /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in

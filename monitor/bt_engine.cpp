@@ -34,7 +34,8 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
       translator_(translator),
       trace_(trace),
       callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu,
-                .engine = this} {
+                .engine = this,
+                .soft_sites = translator.SoftSites()} {
   InstallCallouts(vcpu_, callouts_);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.run.return_empty = translator_.Returns().Empty();

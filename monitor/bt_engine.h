@@ -67,7 +67,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
  private:
   void Enter(uint64_t target, BlockMode mode);
   void HandleExit();
-  CalloutResult StepInPlace(ExitReason reason);
+  CalloutResult StepInPlace(StepOperand step);
   void NoteDemotedExecution();
   void FollowLink();
   CodeLookup LookupHere();

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "translator/branch_tables.h"
+#include "translator/soft_site.h"
 #include "translator/vcpu.h"
 
 namespace ring3 {
@@ -30,7 +31,8 @@ struct CalloutContext {
   }
 
   CalloutResult Count(Callout callout, CalloutResult result) {
-    ++(result == CalloutResult::kDeclined ? declined : done)[static_cast<unsigned>(callout)];
+    const bool to_slow_path = result == CalloutResult::kDeclined || result == CalloutResult::kStep;
+    ++(to_slow_path ? declined : done)[static_cast<unsigned>(callout)];
     return result;
   }
 
@@ -45,6 +47,7 @@ struct CalloutContext {
   void* on_step_context = nullptr;
   ShadowMmu& mmu;
   class BtEngine* engine = nullptr;
+  SoftSite* soft_sites = nullptr;
 };
 
 /// What translated code compares offsets with in segments that are neither flat nor merely based.

@@ -14,6 +14,10 @@ namespace {
 
 constexpr CalloutResult kDeclined = CalloutResult::kDeclined;
 
+// Guest memory, wherever it lies.
+using UnalignedWord [[gnu::aligned(1), gnu::may_alias]] = uint16_t;
+using UnalignedDword [[gnu::aligned(1), gnu::may_alias]] = uint32_t;
+
 template <class T>
 bool Read(const Vcpu& vcpu, uint32_t linear, Access access, T& value) {
   const uint8_t* host = vcpu.cpu.memory.CachedRead(GuestLinear(linear), sizeof value, access);
@@ -218,6 +222,80 @@ CalloutResult LoadSegment(Vcpu& vcpu, CalloutArguments arguments, uint32_t value
   return GoOn(vcpu);
 }
 
+uint32_t MaskOf(unsigned bytes) { return bytes == 4 ? 0xFFFF'FFFF : (1u << 8 * bytes) - 1; }
+
+bool Load(Vcpu& vcpu, const SoftMove& move, uint32_t linear, Access access) {
+  const uint8_t* host = vcpu.cpu.memory.CachedRead(GuestLinear(linear), move.bytes, access);
+  if (!host) return false;
+  uint32_t value = *host;
+  if (move.bytes == 2) value = *reinterpret_cast<const UnalignedWord*>(host);
+  if (move.bytes == 4) value = *reinterpret_cast<const UnalignedDword*>(host);
+  const uint32_t sign = 1u << (8 * move.bytes - 1);
+  if (move.is_signed) value = (value ^ sign) - sign;
+  uint32_t& gpr = vcpu.cpu.state.gpr[move.gpr];
+  const uint32_t mask = MaskOf(move.result_bytes) << move.shift;
+  gpr = (gpr & ~mask) | (value << move.shift & mask);
+  return true;
+}
+
+bool Store(Vcpu& vcpu, const SoftMove& move, uint32_t linear, uint32_t value, Access access) {
+  uint8_t* host = vcpu.cpu.memory.CachedWrite(GuestLinear(linear), move.bytes, access);
+  if (!host) return false;
+  if (move.bytes == 1) *host = static_cast<uint8_t>(value);
+  if (move.bytes == 2) *reinterpret_cast<UnalignedWord*>(host) = static_cast<uint16_t>(value);
+  if (move.bytes == 4) *reinterpret_cast<UnalignedDword*>(host) = value;
+  return true;
+}
+
+/// MOVS and STOS forwards, within one page each. The host's own instruction decides what overlapping operands become.
+bool MoveString(Vcpu& vcpu, const SoftMove& move, bool user) {
+  CpuState& state = vcpu.cpu.state;
+  uint64_t count = move.repeated ? state.gpr[kEcx] : 1;
+  if (count > kPageSize || (vcpu.run.host_flags & eflags::kDf)) return false;
+  const uint32_t bytes = static_cast<uint32_t>(count) * move.bytes;
+  const bool moves = move.kind == SoftKind::kMoveString;
+  if (count != 0) {
+    LinearMemory& memory = vcpu.cpu.memory;
+    uint8_t* to = memory.CachedWrite(GuestLinear(state.gpr[kEdi]), bytes, {AccessType::kWrite, user});
+    const uint8_t* from = moves ? memory.CachedRead(GuestLinear(state.gpr[kEsi]), bytes, {AccessType::kRead, user}) : to;
+    if (!to || !from) return false;
+    const uint32_t value = state.gpr[kEax];
+    if (moves && move.bytes == 1) asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+    if (moves && move.bytes == 2) asm volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+    if (moves && move.bytes == 4) asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+    if (!moves && move.bytes == 1) asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+    if (!moves && move.bytes == 2) asm volatile("rep stosw" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+    if (!moves && move.bytes == 4) asm volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+  }
+  state.gpr[kEdi] += bytes;
+  if (moves) state.gpr[kEsi] += bytes;
+  if (move.repeated) state.gpr[kEcx] = 0;
+  return true;
+}
+
+bool Move(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
+  const bool user = vcpu.cpu.state.cpl == 3;
+  switch (move.kind) {
+    case SoftKind::kLoad:
+      return Load(vcpu, move, linear, {AccessType::kRead, user});
+    case SoftKind::kStore:
+      return Store(vcpu, move, linear, vcpu.cpu.state.gpr[move.gpr] >> move.shift, {AccessType::kWrite, user});
+    case SoftKind::kStoreImmediate:
+      return Store(vcpu, move, linear, move.immediate, {AccessType::kWrite, user});
+    default:
+      return MoveString(vcpu, move, user);
+  }
+}
+
+/// A demoted instruction that only moves data. The interpreter has those that the monitor's TLB does not serve, and
+/// decides whether the site is better off with mappings.
+CalloutResult SoftAccess(Vcpu& vcpu, CalloutArguments arguments, uint32_t linear) {
+  SoftSite& site = vcpu.run.callout_context->soft_sites[arguments.operand];
+  if (++site.accesses > site.limit || !Move(vcpu, site.move, linear)) return CalloutResult::kStep;
+  vcpu.cpu.state.eip += arguments.length;
+  return GoOnInMode(vcpu);
+}
+
 using Function = CalloutResult (*)(Vcpu&, CalloutArguments, uint32_t);
 
 template <Function kFunction>
@@ -244,6 +322,8 @@ CalloutFunction LightCallout(Callout callout) {
       return Count<ClearTaskSwitched>;
     case Callout::kLoadSegment:
       return Count<LoadSegment>;
+    case Callout::kSoftAccess:
+      return Count<SoftAccess>;
     default:
       return nullptr;
   }

@@ -27,28 +27,33 @@ CalloutResult BtEngine::StepCallout(Vcpu* vcpu, uint32_t packed_arguments, uint3
   BtEngine& engine = *vcpu->run.callout_context->engine;
   try {
     ++engine.callouts_.done[static_cast<unsigned>(arguments.callout)];
-    return engine.StepInPlace(static_cast<ExitReason>(arguments.operand));
+    return engine.StepInPlace(StepOperand::Unpack(arguments.operand));
   } catch (...) {
     engine.thrown_ = std::current_exception();
     return LeaveWhole(*vcpu);
   }
 }
 
-/// What HandleExit does for this reason; then on to the next instruction, unless the loop has to look.
-CalloutResult BtEngine::StepInPlace(ExitReason reason) {
+/// What HandleExit does for an instruction that is the monitor's; then on to the next one, unless the loop has to look.
+CalloutResult BtEngine::StepInPlace(StepOperand step) {
   RunContext& run = vcpu_.run;
   CpuState& state = vcpu_.cpu.state;
+  const ExitReason reason = step.demoted ? ExitReason::kDemoted : ExitReason::kInterpret;
   run.exit_reason = static_cast<uint32_t>(reason);
   if (observer_) return CalloutResult::kLeave;
   state.eflags = vcpu_.Flags();
   trace_.Record(reason, state);
-  if (reason == ExitReason::kDemoted) NoteDemotedExecution();
+  if (step.demoted) NoteDemotedExecution();
+  const uint64_t faults = stats_.faults_delivered;
   StepOne();
-  if (WantsAttention(state)) return LeaveWhole(vcpu_);
+  const bool usual = step.plain && stats_.faults_delivered == faults;
+  const bool interrupted = run.interrupts_waiting & state.eflags;
+  if (WantsAttention(state) || interrupted) return LeaveWhole(vcpu_);
+  vcpu_.SetFlags(state.eflags);
+  if (usual) return GoOnInMode(vcpu_);
   run.avx = state.xcr0 & xstate::kAvx;
   PrepareSegmentChecks();
   NoteWindows(callouts_);
-  vcpu_.SetFlags(state.eflags);
   return GoOn(vcpu_);
 }
 

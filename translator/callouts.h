@@ -17,12 +17,13 @@ enum class Callout : uint8_t {
   kCpuid,
   kClearTaskSwitched,
   kLoadSegment,  // operand: LoadSegmentOperand; value: the selector
+  kSoftAccess,   // operand: number of the SoftSite; value: guest-linear, but for strings
   // Any C++; XMM0-7 or YMM0-7 are saved around it.
   kIn,              // operand: bytes; value: the port
   kOut,             // the same
   kMoveToControl,   // operand: the register's number; value: what is moved
   kInvalidatePage,  // value: guest-linear
-  kInterpret,       // the slow path's own step; operand: an ExitReason, kInterpret or kDemoted
+  kInterpret,       // the slow path's own step; operand: StepOperand
   kCount,
 };
 
@@ -53,10 +54,19 @@ struct LoadSegmentOperand {
   }
 };
 
+/// Callout::kInterpret
+struct StepOperand {
+  bool demoted = false;
+  bool plain = false;  // without a fault, only EIP, general registers, flags and FPU state change beside memory
+  constexpr uint16_t Pack() const { return static_cast<uint16_t>(demoted | plain << 1); }
+  static constexpr StepOperand Unpack(uint16_t packed) { return {(packed & 1) != 0, (packed & 2) != 0}; }
+};
+
 enum class CalloutResult : uint32_t {
   kDeclined,  // nothing has changed: leave to the slow path
   kDone,      // go on at run.target, with run.window_base and run.branch_table
   kLeave,     // done, but the monitor must look: leave with run.exit_reason
+  kStep,      // light ones: nothing has changed, and the demoted instruction is plain: go on with Callout::kInterpret
 };
 
 /// Called by the stubs with the guest's integer state in the vCPU, EIP at the instruction.

@@ -44,6 +44,33 @@ void Emitter::EmitCallout(const GuestInstruction& insn, Callout callout, uint16_
   EndBlock();
 }
 
+void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> soft_site) {
+  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
+  if (soft_site) {
+    const ZydisDecodedOperand* memory = insn.MemoryOperand();
+    if (memory && insn.row.cls != InstructionClass::kString) {
+      EmitOffset(AddressOf(*memory), false);
+      as_.mov(x86::r10d, x86::r9d);
+    }
+    return EmitCallout(insn, Callout::kSoftAccess, *soft_site);
+  }
+  const InstructionClass cls = insn.row.cls;
+  const bool plain = cls == InstructionClass::kIdentical || cls == InstructionClass::kString;
+  emitted_class_ = InstructionClass::kInterpret;
+  EmitStep(insn.eip, {.demoted = true, .plain = plain});
+}
+
+bool Emitter::AllowsSoftAccess(const GuestInstruction& insn) const {
+  if (!fast_paths_.Has(FastPath::kSoftAccesses) || !fast_paths_.Has(FastPath::kStepCallouts)) return false;
+  if (mode_.Paragraphs() || mode_.Code16()) return false;
+  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+    const ZydisDecodedOperand& op = insn.operands[i];
+    if (op.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+    if (mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(op.mem.segment))) != SegmentShape::kFlat) return false;
+  }
+  return true;
+}
+
 bool Emitter::EmitEvent(const GuestInstruction& insn, Callout callout, uint16_t operand) {
   if (!fast_paths_.Has(FastPath::kEventCallouts)) return false;
   EmitCallout(insn, callout, operand);

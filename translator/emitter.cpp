@@ -197,24 +197,17 @@ void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
 }
 
 void Emitter::EmitInterpret(uint32_t eip) {
-  EmitStep(eip, false);
+  EmitStep(eip, {});
 }
 
-void Emitter::EmitStep(uint32_t eip, bool demoted) {
+void Emitter::EmitStep(uint32_t eip, StepOperand step) {
   if (fast_paths_.Has(FastPath::kStepCallouts)) {
-    const ExitReason reason = demoted ? ExitReason::kDemoted : ExitReason::kInterpret;
-    as_.mov(x86::r9d, CalloutArguments{Callout::kInterpret, 0, static_cast<uint16_t>(reason)}.Pack());
+    as_.mov(x86::r9d, CalloutArguments{Callout::kInterpret, 0, step.Pack()}.Pack());
     EmitLeave(eip, stubs_.CalloutTo(Callout::kInterpret));
   } else {
-    EmitLeave(eip, demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret());
+    EmitLeave(eip, step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret());
   }
   EndBlock();
-}
-
-void Emitter::EmitDemoted(const GuestInstruction& insn) {
-  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
-  emitted_class_ = InstructionClass::kInterpret;
-  EmitStep(insn.eip, true);
 }
 
 void Emitter::Finish() {

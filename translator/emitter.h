@@ -4,6 +4,7 @@
 
 #include <asmjit/x86.h>
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -67,8 +68,11 @@ class Emitter {
   void EmitFallThrough(uint32_t eip);
   /// Ends the block by leaving to the monitor at `eip`.
   void EmitInterpret(uint32_t eip);
-  /// The same for an instruction at a demoted site.
-  void EmitDemoted(const GuestInstruction& insn);
+  /// The same for an instruction at a demoted site,
+  /// in whose place a SoftSite may stand.
+  void EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> soft_site);
+  /// Whether the memory operands allow soft accesses in this mode.
+  bool AllowsSoftAccess(const GuestInstruction& insn) const;
 
   /// Writes the cold parts and hands everything over.
   void Finish();
@@ -86,7 +90,7 @@ class Emitter {
   void Mark(uint32_t eip, int8_t esp_delta = 0) { Mark(RecoveryEntry{.esp_delta = esp_delta, .eip = eip}); }
   void MarkBusy(uint32_t eip) { Mark(RecoveryEntry{.busy = true, .eip = eip}); }
   void EmitLeave(uint32_t eip, uint64_t stub);
-  void EmitStep(uint32_t eip, bool demoted);  // the monitor interprets the instruction, and the block ends
+  void EmitStep(uint32_t eip, StepOperand step);  // the monitor interprets the instruction, and the block ends
   void EmitBytes(std::span<const uint8_t> bytes);
   void EmitJumpTo(uint64_t host_address);
   /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in

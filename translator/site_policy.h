@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "shadowmmu/address.h"
+#include "translator/soft_site.h"
 
 namespace ring3 {
 
@@ -18,21 +20,37 @@ class SitePolicy {
   /// An access at `site` had to be emulated (MMIO). True when that has happened so often that it was demoted, for good.
   bool NoteEmulation(GuestPhysical site);
 
-  /// A ring 0 access at `site` had a user page mapped. True when that has happened so often that it should be demoted.
+  /// A ring 0 access at `site` had a page mapped that will not stay. True when that has happened so often that it
+  /// should be demoted.
   bool NoteUserAccess(GuestPhysical site);
   /// `revocable` for instructions that make one access each: they may run so often that mappings serve them better.
   void DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_t switches);
-  /// A demoted site was executed. True when it runs so often between switches that it was promoted again, for good.
+  /// A demoted site was executed by the interpreter. True when it runs so often that it was promoted again.
   bool NoteExecution(GuestPhysical site, uint64_t switches);
 
+  /// The number of the SoftSite of a site that was demoted for its user accesses, which is to do `move` from now on;
+  /// nothing for others, and when there are too many.
+  std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches);
+  /// By number.
+  SoftSite* SoftSites() { return soft_.get(); }
+
  private:
+  static constexpr unsigned kMostSoftSites = 4096;
+
   struct Demoted {
-    bool revocable = false;
+    bool user_access = false, revocable = false;
     uint64_t executions = 0, switches = 0;  // the latter at demotion
+    uint64_t misses = 0;                    // soft accesses to what the monitor's TLB did not have
+    unsigned promotions = 0;                // so far
+    std::optional<uint16_t> soft;
   };
 
+  static uint64_t SoftLimit(const Demoted& demoted, uint64_t switches);
+
   std::unordered_map<uint64_t, Demoted> demoted_;
-  std::unordered_set<uint64_t> promoted_;
+  std::unordered_map<uint64_t, unsigned> promotions_;  // how often a site was demoted in vain
+  std::unordered_map<uint64_t, uint16_t> soft_numbers_;
+  std::unique_ptr<SoftSite[]> soft_ = std::make_unique<SoftSite[]>(kMostSoftSites);
   std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_;
 };
 

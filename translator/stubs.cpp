@@ -182,7 +182,7 @@ struct Generator : Xbyak::CodeGenerator {
     EmitCallCallout();
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
     je(light_done_);
-    ja(leave_recorded, T_NEAR);
+    ja(light_other_, T_NEAR);
     mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
     jmp(leave_recorded, T_NEAR);
 
@@ -192,8 +192,18 @@ struct Generator : Xbyak::CodeGenerator {
     mov(ptr[r12 + off::kReturnRsp], rbx);
     jmp(enter_check, T_NEAR);
 
+    L(light_other_);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kStep));
+    jne(leave_recorded, T_NEAR);
+    EmitSaveVectors();
+    mov(rdi, r12);
+    mov(esi, CalloutArguments{Callout::kInterpret, 0, StepOperand{.demoted = true, .plain = true}.Pack()}.Pack());
+    call(ptr[r12 + off::kCallouts + static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
+    jmp(full_called_, T_NEAR);
+
     L(full_callout);
     EmitCallCallout(true);
+    L(full_called_);
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
     je(full_done_);
     ja(leave_saved_, T_NEAR);
@@ -246,7 +256,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label light_done_, full_done_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
+  Xbyak::Label light_done_, light_other_, full_called_, full_done_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
 };
 
 }  // namespace

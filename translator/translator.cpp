@@ -145,7 +145,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       break;
     }
     if (sites_.IsDemoted(key.physical + at)) {
-      emitter_.EmitDemoted(insn);
+      emitter_.EmitDemoted(insn, SoftSiteFor(key.physical + at, insn));
     } else {
       emitter_.EmitInstruction(insn);
       if (options_.sabotage.At(insn.eip) && !emitter_.Ended()) emitter_.EmitSabotage(options_.sabotage.kind, insn.NextEip());
@@ -161,6 +161,13 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
   if (options_.record_blocks) emitter_.FinishRecord(record, block.guest_instructions);
   emitter_.Finish();
   for (size_t i = 0; i < counts.classes.size(); ++i) stats_.translated[i] += counts.classes[i];
+}
+
+/// The SoftSite that stands for a demoted instruction, if there may be one.
+std::optional<uint16_t> Translator::SoftSiteFor(GuestPhysical site, const GuestInstruction& insn) {
+  if (!emitter_.AllowsSoftAccess(insn)) return std::nullopt;
+  const auto move = SoftMoveOf(insn);
+  return move ? sites_.SoftSiteFor(site, *move, mmu_.Stats().cr3_loads) : std::nullopt;
 }
 
 /// Not an instruction, or one that reaches into the next page. The latter makes a block of its own; the former is the

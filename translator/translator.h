@@ -75,6 +75,8 @@ class Translator : public MappingListener {
 
   const Stubs& GetStubs() const { return stubs_; }
   BranchTables& Tables() { return tables_; }
+  /// By the number that Callout::kSoftAccess is given.
+  SoftSite* SoftSites() { return sites_.SoftSites(); }
   const ReturnStack& Returns() const { return returns_; }
   /// Changes when return sites may no longer stand for their EIP: what is on the return stack must be forgotten.
   uint64_t ReturnGeneration() const { return cache_.Evictions() + tables_.Changes() + disconnected_pages_; }
@@ -130,6 +132,7 @@ class Translator : public MappingListener {
   void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn, DecodeStatus status);
   void InstallBlock(const BlockKey& key, Block& block);
   std::optional<GuestPhysical> SecondPage(const BlockKey& key);
+  std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const GuestInstruction& insn);
   void DisconnectPage(uint32_t linear_page);
 
   PhysicalMemory& memory_;

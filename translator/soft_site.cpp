@@ -1,0 +1,74 @@
+#include "translator/soft_site.h"
+
+namespace ring3 {
+namespace {
+
+struct RegisterPart {
+  uint8_t gpr, shift;
+};
+
+std::optional<RegisterPart> PartOf(const ZydisDecodedOperand& op) {
+  if (op.type != ZYDIS_OPERAND_TYPE_REGISTER) return std::nullopt;
+  const ZydisRegister reg = op.reg.value;
+  const auto part = [&](ZydisRegister first, uint8_t shift) {
+    return RegisterPart{static_cast<uint8_t>(reg - first), shift};
+  };
+  if (reg >= ZYDIS_REGISTER_EAX && reg <= ZYDIS_REGISTER_EDI) return part(ZYDIS_REGISTER_EAX, 0);
+  if (reg >= ZYDIS_REGISTER_AX && reg <= ZYDIS_REGISTER_DI) return part(ZYDIS_REGISTER_AX, 0);
+  if (reg >= ZYDIS_REGISTER_AL && reg <= ZYDIS_REGISTER_BL) return part(ZYDIS_REGISTER_AL, 0);
+  if (reg >= ZYDIS_REGISTER_AH && reg <= ZYDIS_REGISTER_BH) return part(ZYDIS_REGISTER_AH, 8);
+  return std::nullopt;
+}
+
+std::optional<SoftMove> StringMove(const GuestInstruction& insn) {
+  const bool moves = insn.info.mnemonic == ZYDIS_MNEMONIC_MOVSB || insn.info.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
+                     insn.info.mnemonic == ZYDIS_MNEMONIC_MOVSD;
+  const bool stores = insn.info.mnemonic == ZYDIS_MNEMONIC_STOSB || insn.info.mnemonic == ZYDIS_MNEMONIC_STOSW ||
+                      insn.info.mnemonic == ZYDIS_MNEMONIC_STOSD;
+  if (insn.info.meta.category != ZYDIS_CATEGORY_STRINGOP || !(moves || stores)) return std::nullopt;
+  return SoftMove{.kind = moves ? SoftKind::kMoveString : SoftKind::kStoreString,
+                  .bytes = static_cast<uint8_t>(insn.operands[0].size / 8),
+                  .repeated = (insn.info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE |
+                                                       ZYDIS_ATTRIB_HAS_REPE)) != 0};
+}
+
+std::optional<SoftMove> Load(const GuestInstruction& insn) {
+  const auto part = PartOf(insn.operands[0]);
+  if (!part) return std::nullopt;
+  return SoftMove{.kind = SoftKind::kLoad,
+                  .bytes = static_cast<uint8_t>(insn.operands[1].size / 8),
+                  .gpr = part->gpr,
+                  .shift = part->shift,
+                  .result_bytes = static_cast<uint8_t>(insn.operands[0].size / 8),
+                  .is_signed = insn.info.mnemonic == ZYDIS_MNEMONIC_MOVSX};
+}
+
+std::optional<SoftMove> Store(const GuestInstruction& insn) {
+  const uint8_t bytes = static_cast<uint8_t>(insn.operands[0].size / 8);
+  if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    return SoftMove{.kind = SoftKind::kStoreImmediate,
+                    .bytes = bytes,
+                    .immediate = static_cast<uint32_t>(insn.operands[1].imm.value.u)};
+  }
+  const auto part = PartOf(insn.operands[1]);
+  if (!part) return std::nullopt;
+  return SoftMove{.kind = SoftKind::kStore, .bytes = bytes, .gpr = part->gpr, .shift = part->shift};
+}
+
+}  // namespace
+
+std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn) {
+  if (insn.Is16BitAddress()) return std::nullopt;
+  switch (insn.info.mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+      if (insn.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY) return Store(insn);
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_MOVZX:
+    case ZYDIS_MNEMONIC_MOVSX:
+      return insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY ? Load(insn) : std::nullopt;
+    default:
+      return StringMove(insn);
+  }
+}
+
+}  // namespace ring3

@@ -46,8 +46,9 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
 
   EnsureBudget(window);
   const PageRecord record = table.Get(window, page);
+  const bool upgrade = write && record.Has(PageRecord::kMapped) && !record.Has(PageRecord::kHostWritable);
   bool mapped;
-  if (write && record.Has(PageRecord::kMapped) && !record.Has(PageRecord::kHostWritable)) {
+  if (upgrade) {
     ++stats.dirty_upgrades;
     mapped = MakeRunWritable(window, page);
   } else {
@@ -56,7 +57,7 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
   }
   if (!mapped) return emulate;
   ++stats.fills;
-  return {FillOutcome::kMapped, 0, address, physical, t.user};
+  return {FillOutcome::kMapped, 0, address, physical, t.user && !upgrade};
 }
 
 /// What a page of `window` would be mapped as, given its entries; nothing when it may not be mapped without a walk.

@@ -11,7 +11,7 @@ using namespace asmjit::x86;
 
 namespace {
 
-constexpr uint32_t kRounds = 40;
+constexpr uint32_t kRounds = 300;  // sites are demoted one after the other
 
 /// Lets a page's entry be seen without P once, which drops its mapping.
 void EmitRemap(Assembler& a, uint32_t entry, uint32_t linear) {
@@ -188,9 +188,9 @@ TEST_CASE("sites: soft accesses weigh themselves against mappings and address-sp
     return 0u;
   };
   CHECK(demote() == 8);
-  CHECK(accesses_to_promotion(10) == 0);
   const unsigned first = accesses_to_promotion(1'000'000);
   CHECK(first != 0);
+  CHECK(first < 100);
   CHECK(!policy.IsDemoted(kSite));
   CHECK(demote() == 8);
   CHECK(accesses_to_promotion(100) == 0);

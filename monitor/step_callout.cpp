@@ -26,7 +26,6 @@ CalloutResult BtEngine::StepCallout(Vcpu* vcpu, uint32_t packed_arguments, uint3
   const CalloutArguments arguments = CalloutArguments::Unpack(packed_arguments);
   BtEngine& engine = *vcpu->run.callout_context->engine;
   try {
-    ++engine.callouts_.done[static_cast<unsigned>(arguments.callout)];
     return engine.StepInPlace(StepOperand::Unpack(arguments.operand));
   } catch (...) {
     engine.thrown_ = std::current_exception();
@@ -43,6 +42,7 @@ CalloutResult BtEngine::StepInPlace(StepOperand step) {
   if (observer_) return CalloutResult::kLeave;
   state.eflags = vcpu_.Flags();
   trace_.Record(reason, state);
+  ++callouts_.done[static_cast<unsigned>(Callout::kInterpret)];
   if (step.demoted) NoteDemotedExecution();
   const uint64_t faults = stats_.faults_delivered;
   StepOne();

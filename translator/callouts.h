@@ -58,6 +58,7 @@ struct LoadSegmentOperand {
 struct StepOperand {
   bool demoted = false;
   bool plain = false;  // without a fault, only EIP, general registers, flags and FPU state change beside memory
+  static constexpr unsigned kCount = 4;
   constexpr uint16_t Pack() const { return static_cast<uint16_t>(demoted | plain << 1); }
   static constexpr StepOperand Unpack(uint16_t packed) { return {(packed & 1) != 0, (packed & 2) != 0}; }
 };

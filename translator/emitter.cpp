@@ -201,12 +201,8 @@ void Emitter::EmitInterpret(uint32_t eip) {
 }
 
 void Emitter::EmitStep(uint32_t eip, StepOperand step) {
-  if (fast_paths_.Has(FastPath::kStepCallouts)) {
-    as_.mov(x86::r9d, CalloutArguments{Callout::kInterpret, 0, step.Pack()}.Pack());
-    EmitLeave(eip, stubs_.CalloutTo(Callout::kInterpret));
-  } else {
-    EmitLeave(eip, step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret());
-  }
+  const uint64_t leave = step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret();
+  EmitLeave(eip, fast_paths_.Has(FastPath::kStepCallouts) ? stubs_.Step(step) : leave);
   EndBlock();
 }
 

@@ -25,6 +25,7 @@ struct Generator : Xbyak::CodeGenerator {
   Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, light_callout, full_callout,
       leave_recorded,
       leave_unentered, return_sentinel, sentinel_end;
+  std::array<Xbyak::Label, StepOperand::kCount> steps;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
     L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here
@@ -201,6 +202,12 @@ struct Generator : Xbyak::CodeGenerator {
     call(ptr[r12 + off::kCallouts + static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
     jmp(full_called_, T_NEAR);
 
+    for (unsigned packed = 0; packed < StepOperand::kCount; ++packed) {
+      L(steps[packed]);
+      mov(r9d, CalloutArguments{Callout::kInterpret, 0, static_cast<uint16_t>(packed)}.Pack());
+      jmp(full_callout, T_NEAR);
+    }
+
     L(full_callout);
     EmitCallCallout(true);
     L(full_called_);
@@ -272,6 +279,7 @@ Stubs::Stubs(uint8_t* memory) {
   stale_ = g.AddressOf(g.stale);
   light_callout_ = g.AddressOf(g.light_callout);
   full_callout_ = g.AddressOf(g.full_callout);
+  for (unsigned packed = 0; packed < StepOperand::kCount; ++packed) steps_[packed] = g.AddressOf(g.steps[packed]);
   leave_recorded_ = g.AddressOf(g.leave_recorded);
   leave_unentered_ = g.AddressOf(g.leave_unentered);
   enter_check_ = g.AddressOf(g.enter_check);

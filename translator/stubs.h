@@ -1,6 +1,7 @@
 // The hand-written run-time stubs at the front of the code cache: enter, leave and the misses.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "translator/callouts.h"
@@ -27,6 +28,8 @@ class Stubs {
   uint64_t LinkMiss() const { return link_miss_; }
   uint64_t LeaveToInterpret() const { return interpret_; }
   uint64_t LeaveDemoted() const { return demoted_; }
+  /// Callout::kInterpret, with only EIP to be passed.
+  uint64_t Step(StepOperand step) const { return steps_[step.Pack()]; }
   uint64_t Stale() const { return stale_; }
   /// A callout (translator/callouts.h). In: EIP of the instruction in r8d, packed arguments in r9d, the value in r10d.
   uint64_t CalloutTo(Callout callout) const {
@@ -59,6 +62,7 @@ class Stubs {
   void (*enter_)(Vcpu*) = nullptr;
   uint64_t indirect_miss_ = 0, link_miss_ = 0, interpret_ = 0, demoted_ = 0, stale_ = 0, light_callout_ = 0,
            full_callout_ = 0, leave_recorded_ = 0, leave_unentered_ = 0;
+  std::array<uint64_t, StepOperand::kCount> steps_{};
   uint64_t enter_check_ = 0, enter_end_ = 0, return_sentinel_ = 0, sentinel_end_ = 0;
 };
 

@@ -21,7 +21,8 @@ std::string VerifyBlock(const Translator& translator, const PhysicalMemory& memo
   code.source = {reinterpret_cast<uint64_t>(memory.Flat(block.key.physical)), block.guest_bytes};
   code.may_jump_to = [&](uint64_t target) {
     for (const uint64_t stub : {stubs.IndirectMiss(), stubs.LinkMiss(), stubs.LeaveToInterpret(), stubs.LeaveDemoted(),
-                                stubs.Stale(), stubs.CalloutTo(Callout::kInterrupt), stubs.CalloutTo(Callout::kIn)}) {
+                                stubs.Step({}), stubs.Step({.demoted = true}),
+                                stubs.Step({.demoted = true, .plain = true}), stubs.Stale(), stubs.CalloutTo(Callout::kInterrupt), stubs.CalloutTo(Callout::kIn)}) {
       if (target == stub) return true;
     }
     const BlockId other = cache.FindByHost(target);

@@ -169,7 +169,7 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
     const uint64_t address = std::stoull(m[1].str(), nullptr, 16);
     if (address == stubs.LinkMiss()) return "<link miss>";
     if (address == stubs.IndirectMiss()) return "<indirect miss>";
-    if (address == stubs.LeaveToInterpret()) return "<interpret>";
+    if (address == stubs.LeaveToInterpret() || address == stubs.Step({})) return "<interpret>";
     if (address == stubs.Stale()) return "<stale>";
     if (address == stubs.CalloutTo(Callout::kInterrupt)) return "<light callout>";
     if (address == stubs.CalloutTo(Callout::kIn)) return "<callout>";

@@ -146,8 +146,7 @@ void BtEngine::HandleExit() {
       FollowLink();
       break;
     case ExitReason::kDemoted:
-      NoteDemotedExecution();
-      StepOne();
+      StepDemoted();
       break;
     case ExitReason::kEmulate:
       // Breakpoints come and go; a site that runs into one is not demoted for it.
@@ -198,13 +197,17 @@ void BtEngine::StepOne() {
   const CpuState& state = vcpu_.cpu.state;
   const uint32_t leaf = state.gpr[kEax], subleaf = state.gpr[kEcx];
   try {
-    const StepResult step = StepInstruction(vcpu_.cpu);
-    if (step.mnemonic == ZYDIS_MNEMONIC_CPUID) NoteCpuid(callouts_, state, leaf, subleaf);
-    ++stats_.interpreted_by_mnemonic[step.mnemonic];
-    if (step.mnemonic == ZYDIS_MNEMONIC_MOV || step.mnemonic == ZYDIS_MNEMONIC_POP) LearnSegments();
-    if (step.halted) vcpu_.cpu.state.halted = true;
-    if (step.x87_error_line) fpu_error_();
-    if (step.debug_trap) Deliver({Vector::kDebug, std::nullopt});
+    StepResult step;
+    if (const auto fault = TryStep(vcpu_.cpu, step)) {
+      Deliver(*fault);
+    } else {
+      if (step.mnemonic == ZYDIS_MNEMONIC_CPUID) NoteCpuid(callouts_, state, leaf, subleaf);
+      ++stats_.interpreted_by_mnemonic[step.mnemonic];
+      if (step.mnemonic == ZYDIS_MNEMONIC_MOV || step.mnemonic == ZYDIS_MNEMONIC_POP) LearnSegments();
+      if (step.halted) vcpu_.cpu.state.halted = true;
+      if (step.x87_error_line) fpu_error_();
+      if (step.debug_trap) Deliver({Vector::kDebug, std::nullopt});
+    }
   } catch (const GuestFault& fault) {
     Deliver(fault);
   }

@@ -68,7 +68,8 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   void Enter(uint64_t target, BlockMode mode);
   void HandleExit();
   CalloutResult StepInPlace(StepOperand step);
-  void NoteDemotedExecution();
+  void StepDemoted();
+  bool StepsAgain() const;
   void FollowLink();
   CodeLookup LookupHere();
   bool DeliverPending();

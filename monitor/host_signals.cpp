@@ -93,6 +93,7 @@ bool HostSignals::HandleFault(ucontext_t& context) {
   // with the guest's own vector and error code, by executing the instruction on the slow path.
   bool busy = false;
   if (!Recover(context, busy) || busy) return false;
+  translator_.NoteFault(pc);
   Leave(context, ExitReason::kInterpret);
   return true;
 }
@@ -104,8 +105,8 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
   const FillResult fill = mmu_.HandleFault(HostAddress(static_cast<uint64_t>(regs[REG_CR2])), write);
   if (fill.outcome == FillOutcome::kMapped) {
     // A kernel that copies to and from user pages touches each of them once between two context switches: mapping
-    // costs more than it returns.
-    if (fill.user_page && vcpu_.cpu.state.cpl != 3) {
+    // costs more than it returns. So it does for pages that it maps for a moment itself.
+    if (fill.short_lived && vcpu_.cpu.state.cpl != 3) {
       translator_.NoteUserAccess(static_cast<uint64_t>(regs[REG_RIP]));
     }
     return true;

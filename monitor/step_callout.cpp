@@ -8,8 +8,8 @@ namespace ring3 {
 namespace {
 
 /// The instruction left something that the engine's loop looks at before it enters translated code.
-bool WantsAttention(const CpuState& state) {
-  return (state.eflags & (eflags::kTf | eflags::kRf)) || state.interrupt_shadow || state.halted ||
+bool WantsAttention(const CpuState& state, uint32_t flags) {
+  return (flags & (eflags::kTf | eflags::kRf)) || state.interrupt_shadow || state.halted ||
          state.DebugTrapDue() || state.NmiDue();
 }
 
@@ -39,16 +39,19 @@ CalloutResult BtEngine::StepInPlace(StepOperand step) {
   CpuState& state = vcpu_.cpu.state;
   const ExitReason reason = step.demoted ? ExitReason::kDemoted : ExitReason::kInterpret;
   run.exit_reason = static_cast<uint32_t>(reason);
-  if (observer_) return CalloutResult::kLeave;
+  if (observer_ || !translator_.Paths().Has(FastPath::kStepCallouts)) return CalloutResult::kLeave;
   state.eflags = vcpu_.Flags();
   trace_.Record(reason, state);
   ++callouts_.done[static_cast<unsigned>(Callout::kInterpret)];
-  if (step.demoted) NoteDemotedExecution();
   const uint64_t faults = stats_.faults_delivered;
-  StepOne();
-  const bool usual = step.plain && stats_.faults_delivered == faults;
+  step.demoted ? StepDemoted() : StepOne();
+  bool usual = step.plain && stats_.faults_delivered == faults;
+  if (StepsAgain()) {
+    StepOne();
+    usual = false;
+  }
   const bool interrupted = run.interrupts_waiting & state.eflags;
-  if (WantsAttention(state) || interrupted) return LeaveWhole(vcpu_);
+  if (WantsAttention(state, state.eflags) || interrupted) return LeaveWhole(vcpu_);
   vcpu_.SetFlags(state.eflags);
   if (usual) return GoOnInMode(vcpu_);
   run.avx = state.xcr0 & xstate::kAvx;
@@ -57,8 +60,19 @@ CalloutResult BtEngine::StepInPlace(StepOperand step) {
   return GoOn(vcpu_);
 }
 
-void BtEngine::NoteDemotedExecution() {
-  if (const auto site = CurrentSite()) translator_.NoteDemotedExecution(*site);
+/// RF, with which handlers of faults return, goes with one more instruction on the slow path, as in the engine's loop.
+bool BtEngine::StepsAgain() const {
+  const CpuState& state = vcpu_.cpu.state;
+  if (vcpu_.run.kick || (vcpu_.run.interrupts_waiting & state.eflags)) return false;
+  return (state.eflags & eflags::kRf) && !WantsAttention(state, state.eflags & ~eflags::kRf);
+}
+
+void BtEngine::StepDemoted() {
+  const auto site = CurrentSite();
+  const uint64_t faults = stats_.faults_delivered;
+  if (site) translator_.NoteDemotedExecution(*site);
+  StepOne();
+  if (site && stats_.faults_delivered != faults) translator_.NoteDemotedFault(*site);
 }
 
 }  // namespace ring3

@@ -14,7 +14,7 @@ FastPaths PathsFor(const Options& options) {
   FastPaths paths = options.fast_paths;
   for (FastPath path : {FastPath::kInlineTimeStamp, FastPath::kEventCallouts, FastPath::kSegmentCallouts,
                         FastPath::kCpuidCallout, FastPath::kPortCallouts, FastPath::kControlCallouts,
-                        FastPath::kStepCallouts, FastPath::kSoftAccesses}) {
+                        FastPath::kStepCallouts, FastPath::kSoftAccesses, FastPath::kFaultingSites}) {
     paths = paths.Without(path);
   }
   return paths;

@@ -23,6 +23,7 @@ bool Changed(uint64_t consumed, uint64_t now, uint64_t mask) {
 void ShadowMmu::Impl::DropBatch::Drop(uint32_t page) {
   ++mmu_.stats.pages_dropped;
   mmu_.table.Remove(window_, page);
+  if (window_ == kSupervisor) mmu_.lately_dropped[page % mmu_.lately_dropped.size()] = page;
   if (dropped_.end != page) {
     Notify();
     dropped_.first = page;

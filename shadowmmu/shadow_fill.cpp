@@ -57,7 +57,7 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
   }
   if (!mapped) return emulate;
   ++stats.fills;
-  return {FillOutcome::kMapped, 0, address, physical, t.user && !upgrade};
+  return {FillOutcome::kMapped, 0, address, physical, !upgrade && (t.user || LatelyDropped(window, page))};
 }
 
 /// What a page of `window` would be mapped as, given its entries; nothing when it may not be mapped without a walk.

@@ -45,7 +45,7 @@ struct FillResult {
   uint32_t error_code = 0;  // kGuestFault
   GuestLinear linear;       // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
   GuestPhysical physical;   // kMapped, kCodeWrite: the byte
-  bool user_page = false;   // kMapped: anew, and code at CPL 3 may access it, too
+  bool short_lived = false;  // kMapped: anew, and likely to be dropped soon
 };
 
 /// Told when a linear page of a window no longer means what it meant, so that links and tables built on it are dropped.

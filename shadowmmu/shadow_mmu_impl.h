@@ -38,6 +38,11 @@ struct ShadowMmu::Impl final : KindListener {
   void ProtectPage(GuestPhysical page);
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
   void SetUnmapped(std::span<const GuestLinear> pages);
+  /// Kernels take the mappings of user pages away when they switch address spaces, and map some of their own for a short
+  /// time: what was dropped once will be again.
+  bool LatelyDropped(WindowId window, uint32_t page) const {
+    return window == kSupervisor && lately_dropped[page % lately_dropped.size()] == page;
+  }
   bool IsProtected(GuestPhysical page) const { return protected_pages[page.PageNumber()]; }
   unsigned Windows() const { return static_cast<unsigned>(keys.size()); }
   bool IsCurrent(WindowId window) const { return window == kSupervisor || window == current_user; }
@@ -75,6 +80,7 @@ struct ShadowMmu::Impl final : KindListener {
   WindowId current_user = kFirstUser;
   std::vector<bool> protected_pages;  // per physical page
   std::vector<uint32_t> unmapped;     // linear pages, few
+  std::array<uint32_t, 1024> lately_dropped{};  // linear pages of the supervisor window, by their low bits
   MappingListener* listener = nullptr;
   ShadowMmuStats stats;
 };

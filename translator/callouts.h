@@ -64,7 +64,7 @@ struct StepOperand {
 };
 
 enum class CalloutResult : uint32_t {
-  kDeclined,  // nothing has changed: leave to the slow path
+  kDeclined,  // nothing has changed: go on with Callout::kInterpret
   kDone,      // go on at run.target, with run.window_base and run.branch_table
   kLeave,     // done, but the monitor must look: leave with run.exit_reason
   kStep,      // light ones: nothing has changed, and the demoted instruction is plain: go on with Callout::kInterpret

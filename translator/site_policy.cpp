@@ -7,8 +7,9 @@ namespace {
 
 constexpr uint32_t kEmulationsBeforeDemotion = 4;
 constexpr uint32_t kUserAccessesBeforeDemotion = 8;
+constexpr uint32_t kFaultsBeforeDemotion = 4;
 // A mapping costs some 25 times an execution on the slow path, and a multiple of that in soft accesses.
-constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64;
+constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64, kExecutionsPerFault = 32;
 // A wrong promotion costs mappings, a wrong demotion next to nothing: each promotion takes more than the one before.
 constexpr unsigned kMostDoublings = 10;
 
@@ -29,10 +30,27 @@ bool SitePolicy::NoteUserAccess(GuestPhysical site) {
 }
 
 void SitePolicy::DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_t switches) {
-  const auto promoted = promotions_.find(site.value);
-  const unsigned promotions = promoted == promotions_.end() ? 0 : promoted->second;
-  demoted_[site.value] = {
-      .user_access = true, .revocable = revocable, .switches = switches, .promotions = promotions};
+  demoted_[site.value] = {.reason = Reason::kUserAccess,
+                          .revocable = revocable,
+                          .switches = switches,
+                          .promotions = PromotionsOf(site)};
+}
+
+unsigned SitePolicy::PromotionsOf(GuestPhysical site) const {
+  const auto found = promotions_.find(site.value);
+  return found == promotions_.end() ? 0 : std::min(found->second, kMostDoublings);
+}
+
+bool SitePolicy::NoteFault(GuestPhysical site) {
+  if (++faults_[site.value] < kFaultsBeforeDemotion) return false;
+  faults_.erase(site.value);
+  demoted_[site.value] = {.reason = Reason::kFault, .revocable = true, .promotions = PromotionsOf(site)};
+  return true;
+}
+
+void SitePolicy::NoteDemotedFault(GuestPhysical site) {
+  const auto found = demoted_.find(site.value);
+  if (found != demoted_.end() && found->second.reason == Reason::kFault) ++found->second.misses;
 }
 
 /// So many soft accesses are worth the mappings that were not made: one for each time that the monitor's TLB had to be
@@ -40,22 +58,25 @@ void SitePolicy::DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_
 uint64_t SitePolicy::SoftLimit(const Demoted& demoted, uint64_t switches) {
   if (!demoted.revocable) return ~uint64_t{0};
   const uint64_t mappings = demoted.misses + (switches - demoted.switches) + 1;
-  return (kSoftAccessesPerMapping << std::min(demoted.promotions, kMostDoublings)) * mappings;
+  return (kSoftAccessesPerMapping << demoted.promotions) * mappings;
 }
 
-bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
-  const auto found = demoted_.find(site.value);
-  if (found == demoted_.end() || !found->second.revocable) return false;
-  Demoted& demoted = found->second;
+bool SitePolicy::RunsTooOften(Demoted& demoted, uint64_t switches) {
   if (demoted.soft) {
     SoftSite& soft = soft_[*demoted.soft];
     if (soft.accesses <= soft.limit) ++demoted.misses;
     soft.limit = SoftLimit(demoted, switches);
-    if (soft.accesses <= soft.limit) return false;
-  } else {
-    const uint64_t per_switch = kExecutionsPerSwitch << std::min(demoted.promotions, kMostDoublings);
-    if (++demoted.executions < per_switch * (switches - demoted.switches + 1)) return false;
+    return soft.accesses > soft.limit;
   }
+  const bool faults = demoted.reason == Reason::kFault;
+  const uint64_t spared = faults ? demoted.misses : switches - demoted.switches;
+  const uint64_t worth = faults ? kExecutionsPerFault : kExecutionsPerSwitch;
+  return ++demoted.executions >= (worth << demoted.promotions) * (spared + 1);
+}
+
+bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
+  const auto found = demoted_.find(site.value);
+  if (found == demoted_.end() || !found->second.revocable || !RunsTooOften(found->second, switches)) return false;
   demoted_.erase(found);
   ++promotions_[site.value];
   return true;
@@ -63,7 +84,7 @@ bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
 
 std::optional<uint16_t> SitePolicy::SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches) {
   const auto found = demoted_.find(site.value);
-  if (found == demoted_.end() || !found->second.user_access) return std::nullopt;
+  if (found == demoted_.end() || found->second.reason != Reason::kUserAccess) return std::nullopt;
   if (soft_numbers_.size() == kMostSoftSites && !soft_numbers_.contains(site.value)) return std::nullopt;
   const uint16_t number =
       soft_numbers_.try_emplace(site.value, static_cast<uint16_t>(soft_numbers_.size())).first->second;

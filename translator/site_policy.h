@@ -25,6 +25,11 @@ class SitePolicy {
   bool NoteUserAccess(GuestPhysical site);
   /// `revocable` for instructions that make one access each: they may run so often that mappings serve them better.
   void DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_t switches);
+  /// The instruction at `site` raised an exception that the host reported by a signal. True when that has happened so
+  /// often that it was demoted.
+  bool NoteFault(GuestPhysical site);
+  /// It did so while demoted.
+  void NoteDemotedFault(GuestPhysical site);
   /// A demoted site was executed by the interpreter. True when it runs so often that it was promoted again.
   bool NoteExecution(GuestPhysical site, uint64_t switches);
 
@@ -37,21 +42,26 @@ class SitePolicy {
  private:
   static constexpr unsigned kMostSoftSites = 4096;
 
+  enum class Reason : uint8_t { kEmulation, kUserAccess, kFault };
+
   struct Demoted {
-    bool user_access = false, revocable = false;
+    Reason reason = Reason::kEmulation;
+    bool revocable = false;
     uint64_t executions = 0, switches = 0;  // the latter at demotion
-    uint64_t misses = 0;                    // soft accesses to what the monitor's TLB did not have
+    uint64_t misses = 0;                    // soft accesses to what the monitor's TLB did not have, or faults
     unsigned promotions = 0;                // so far
     std::optional<uint16_t> soft;
   };
 
   static uint64_t SoftLimit(const Demoted& demoted, uint64_t switches);
+  bool RunsTooOften(Demoted& demoted, uint64_t switches);
+  unsigned PromotionsOf(GuestPhysical site) const;
 
   std::unordered_map<uint64_t, Demoted> demoted_;
   std::unordered_map<uint64_t, unsigned> promotions_;  // how often a site was demoted in vain
   std::unordered_map<uint64_t, uint16_t> soft_numbers_;
   std::unique_ptr<SoftSite[]> soft_ = std::make_unique<SoftSite[]>(kMostSoftSites);
-  std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_;
+  std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_, faults_;
 };
 
 }  // namespace ring3

@@ -182,10 +182,11 @@ struct Generator : Xbyak::CodeGenerator {
     L(light_callout);
     EmitCallCallout();
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
-    je(light_done_);
-    ja(light_other_, T_NEAR);
-    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
-    jmp(leave_recorded, T_NEAR);
+    je(light_done_, T_NEAR);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kLeave));
+    je(leave_recorded, T_NEAR);
+    EmitSaveVectors();
+    jmp(step_, T_NEAR);
 
     L(light_done_);  // calls are remembered for one branch table, that is mode and window
     cmp(r13, ptr[r12 + off::kBranchTable]);
@@ -193,34 +194,35 @@ struct Generator : Xbyak::CodeGenerator {
     mov(ptr[r12 + off::kReturnRsp], rbx);
     jmp(enter_check, T_NEAR);
 
-    L(light_other_);
-    cmp(eax, static_cast<uint32_t>(CalloutResult::kStep));
-    jne(leave_recorded, T_NEAR);
-    EmitSaveVectors();
-    mov(rdi, r12);
-    mov(esi, CalloutArguments{Callout::kInterpret, 0, StepOperand{.demoted = true, .plain = true}.Pack()}.Pack());
-    call(ptr[r12 + off::kCallouts + static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
-    jmp(full_called_, T_NEAR);
-
     for (unsigned packed = 0; packed < StepOperand::kCount; ++packed) {
       L(steps[packed]);
-      mov(r9d, CalloutArguments{Callout::kInterpret, 0, static_cast<uint16_t>(packed)}.Pack());
+      mov(r9d, StepArguments(StepOperand::Unpack(static_cast<uint16_t>(packed))));
       jmp(full_callout, T_NEAR);
     }
 
     L(full_callout);
     EmitCallCallout(true);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kDeclined));
+    jne(full_called_, T_NEAR);
+    L(step_);
+    mov(esi, StepArguments({}));
+    mov(ecx, StepArguments({.demoted = true, .plain = true}));
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kStep));
+    cmove(esi, ecx);
+    mov(rdi, r12);
+    call(ptr[r12 + off::kCallouts + static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
     L(full_called_);
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
-    je(full_done_);
-    ja(leave_saved_, T_NEAR);
-    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kInterpret));
-    jmp(leave_saved_, T_NEAR);
+    jne(leave_saved_, T_NEAR);
 
-    L(full_done_);  // mappings may have changed, too
+    // Mappings may have changed, too.
     mov(rbx, ptr[r12 + off::kReturnEmpty]);
     mov(ptr[r12 + off::kReturnRsp], rbx);
     jmp(load_state_, T_NEAR);
+  }
+
+  static uint32_t StepArguments(StepOperand step) {
+    return CalloutArguments{Callout::kInterpret, 0, step.Pack()}.Pack();
   }
 
   /// r12 to r15 survive it, and rbx, which holds the return stack's pointer; unless told otherwise calls are forgotten.
@@ -263,7 +265,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label light_done_, light_other_, full_called_, full_done_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
+  Xbyak::Label light_done_, step_, full_called_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
 };
 
 }  // namespace

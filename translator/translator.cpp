@@ -298,20 +298,32 @@ Seg Translator::OperandSegmentOf(uint64_t host_pc) const {
   return memory ? static_cast<Seg>(ZydisRegisterGetId(memory->mem.segment)) : Seg::kDs;
 }
 
+/// The guest instruction that a host address in the cache was translated from, unless its block crosses a page.
+std::optional<GuestPhysical> Translator::SiteOf(uint64_t host_pc) const {
+  const BlockId id = cache_.FindByHost(host_pc);
+  if (id == kNone || cache_.Get(id).crosses_page) return std::nullopt;
+  const BlockKey& key = cache_.Get(id).key;
+  const GuestPhysical site = key.physical + (cache_.RecoveryAt(id, host_pc).eip - key.eip);
+  if (site.PageNumber() != key.physical.PageNumber()) return std::nullopt;
+  return site;
+}
+
+void Translator::NoteFault(uint64_t host_pc) {
+  if (!Paths().Has(FastPath::kFaultingSites)) return;
+  if (const auto site = SiteOf(host_pc); site && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
+}
+
 void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!Paths().Has(FastPath::kUserCopySites)) return;
-  const BlockId id = cache_.FindByHost(host_pc);
-  if (id == kNone || cache_.Get(id).crosses_page) return;
-  const BlockKey& key = cache_.Get(id).key;
-  const uint32_t eip = cache_.RecoveryAt(id, host_pc).eip;
-  const GuestPhysical site = key.physical + (eip - key.eip);
-  if (site.PageNumber() != key.physical.PageNumber() || !sites_.NoteUserAccess(site)) return;
+  const auto site = SiteOf(host_pc);
+  if (!site || !sites_.NoteUserAccess(*site)) return;
+  const BlockKey& key = cache_.Get(cache_.FindByHost(host_pc)).key;
   GuestInstruction insn;
-  const size_t room = kPageSize - site.PageOffset();
-  if (DecoderFor(key.mode).Decode({memory_.Flat(site), room}, eip, insn) != DecodeStatus::kOk) return;
+  const size_t room = kPageSize - site->PageOffset();
+  if (DecoderFor(key.mode).Decode({memory_.Flat(*site), room}, 0, insn) != DecodeStatus::kOk) return;
   // A string instruction moves whole runs on the slow path, so it never runs too often there.
-  sites_.DemoteForUserAccess(site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
-  pages_.KillOverlapping(site, 1);
+  sites_.DemoteForUserAccess(*site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
+  pages_.KillOverlapping(*site, 1);
 }
 
 TranslatorStats Translator::Stats() const {

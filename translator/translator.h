@@ -98,6 +98,10 @@ class Translator : public MappingListener {
   /// Ring 0 code at this host address had a user page mapped for it; string instructions that need that often are
   /// demoted.
   void NoteUserAccess(uint64_t host_pc);
+  /// The instruction at this host address raised an exception; where that happens often it is demoted.
+  void NoteFault(uint64_t host_pc);
+  /// A demoted site raised an exception.
+  void NoteDemotedFault(GuestPhysical instruction) { sites_.NoteDemotedFault(instruction); }
   /// A self-checking block found its source changed.
   void DropStale(BlockId block) { pages_.DropStale(block); }
 
@@ -131,6 +135,7 @@ class Translator : public MappingListener {
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
   void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn, DecodeStatus status);
   void InstallBlock(const BlockKey& key, Block& block);
+  std::optional<GuestPhysical> SiteOf(uint64_t host_pc) const;
   std::optional<GuestPhysical> SecondPage(const BlockKey& key);
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const GuestInstruction& insn);
   void DisconnectPage(uint32_t linear_page);

@@ -31,7 +31,10 @@ void NoteDebugTraps(Step& s, bool trap_flag) {
 
 void Execute(Step& s) {
   if (IsVex(s.d.insn) && s.RealOrV86()) ThrowFault(Vector::kInvalidOpcode);
-  if (s.d.illegal || !Available(s.cpu.model, s.d.need)) ThrowFault(Vector::kInvalidOpcode);
+  if (s.d.illegal || !Available(s.cpu.model, s.d.need)) {
+    s.raised = GuestFault{Vector::kInvalidOpcode, std::nullopt};
+    return;
+  }
   if (s.d.fpu != FpuUse::kNone) {
     s.cpu.StoreFpu();
     if (!CheckFpuUsable(s)) return;
@@ -51,6 +54,12 @@ void RollBack(Step& s) {
 }  // namespace
 
 StepResult StepInstruction(Cpu& cpu) {
+  StepResult result;
+  if (const auto fault = TryStep(cpu, result)) throw *fault;
+  return result;
+}
+
+std::optional<GuestFault> TryStep(Cpu& cpu, StepResult& result) {
   CpuState& state = cpu.state;
   CheckInstructionBreakpoints(cpu);
   Decoded& d = FetchInstruction(cpu);
@@ -70,13 +79,14 @@ StepResult StepInstruction(Cpu& cpu) {
     if (s.roll_back) RollBack(s);
     throw;
   }
-  if (s.result.x87_error_line) {
+  if (s.raised || s.result.x87_error_line) {
     RollBack(s);
-    return s.result;
+  } else {
+    if (!s.eip_set) state.eip = s.next_eip;
+    NoteDebugTraps(s, trap_flag);
   }
-  if (!s.eip_set) state.eip = s.next_eip;
-  NoteDebugTraps(s, trap_flag);
-  return s.result;
+  result = s.result;
+  return s.raised;
 }
 
 }  // namespace ring3

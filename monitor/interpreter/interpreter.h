@@ -2,6 +2,8 @@
 // (16-bit code, segments that are not flat, MMIO operands, page-crossing oddities, system instructions).
 #pragma once
 
+#include <optional>
+
 #include "monitor/cpu/cpu.h"
 
 namespace ring3 {
@@ -25,5 +27,7 @@ struct StepResult {
 /// cpu.state.interrupt_shadow is left set only by STI, MOV SS and POP SS, debug_shadow only by the latter two. DF must
 /// be clear in the host's flags.
 StepResult StepInstruction(Cpu& cpu);
+/// The same, but a fault that programs raise on purpose comes back instead of being thrown, which costs much more.
+std::optional<GuestFault> TryStep(Cpu& cpu, StepResult& result);
 
 }  // namespace ring3

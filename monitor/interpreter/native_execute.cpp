@@ -348,7 +348,8 @@ void ExecuteDivide(Step& s) {
     divisor = ReadGpr(s.state(), op.reg.value);
   }
   if (DivideError(s.state(), divisor, bytes, s.d.insn.mnemonic == ZYDIS_MNEMONIC_IDIV)) {
-    ThrowFault(Vector::kDivideError);
+    s.raised = GuestFault{Vector::kDivideError, std::nullopt};
+    return;
   }
   ExecuteOn(s, memory);
 }

@@ -61,6 +61,7 @@ struct Step {
   bool eip_set = false;         // the handler has set EIP itself
   bool roll_back = true;        // cleared when a callee keeps (or has deliberately replaced) the state on a fault
   bool inhibit_trap = false;    // no single-step trap after this instruction
+  std::optional<GuestFault> raised = std::nullopt;  // instead of being thrown; the handler returns at once
 
   CpuState& state() const { return cpu.state; }
   OperandSize Size() const { return d.operand32 ? OperandSize::k32 : OperandSize::k16; }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -247,25 +246,29 @@ void Machine::FeedSerial() {
   }
 }
 
-/// Keeps the host timer at the board's next deadline, so that the kick comes in time.
-void Machine::ArmTimer() {
+/// The kick comes early enough for the board's next deadline. One that comes too early does no harm, so the host timer
+/// is left alone when the deadline has only moved back.
+bool Machine::ArmedInTime() const {
   const std::optional<uint64_t> deadline = board_.NextDeadline();
-  if (deadline == armed_deadline_) return;
-  armed_deadline_ = deadline;
+  return !deadline || (armed_deadline_ && *armed_deadline_ <= *deadline);
+}
+
+void Machine::ArmTimer() {
+  if (armed_deadline_ && *armed_deadline_ <= clock_.NowNs()) armed_deadline_.reset();  // it has gone off
+  if (ArmedInTime()) return;
+  armed_deadline_ = board_.NextDeadline();
   itimerspec at = {};
-  if (deadline) {
-    at.it_value.tv_sec = static_cast<time_t>(*deadline / kNanosecondsPerSecond);
-    at.it_value.tv_nsec = static_cast<long>(*deadline % kNanosecondsPerSecond);
-  }
+  at.it_value.tv_sec = static_cast<time_t>(*armed_deadline_ / kNanosecondsPerSecond);
+  at.it_value.tv_nsec = static_cast<long>(*armed_deadline_ % kNanosecondsPerSecond);
   timer_settime(host_timer_, TIMER_ABSTIME, &at, nullptr);
 }
 
 /// A port access may have moved the next deadline.
 void Machine::NoticeDeadline() {
-  if (board_.NextDeadline() != armed_deadline_) engine_->Kick();
+  if (!ArmedInTime()) engine_->Kick();
 }
 
-/// HLT: waits for the next timer or input.
+/// HLT: waits for the next timer or input. The kick is taken here rather than by its handler, which costs more.
 void Machine::Sleep() {
   board_.FlushOutput();
   if (recorder_) recorder_->Flush();
@@ -274,7 +277,7 @@ void Machine::Sleep() {
   sigemptyset(&kick);
   sigaddset(&kick, kKickSignal);
   pthread_sigmask(SIG_BLOCK, &kick, &before);
-  if (!engine_->Kicked()) ppoll(nullptr, 0, nullptr, &before);
+  if (!engine_->Kicked()) sigwaitinfo(&kick, nullptr);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   HandleAttention();
 }

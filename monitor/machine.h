@@ -41,6 +41,7 @@ class Machine {
   void FeedSerial();
   void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
+  bool ArmedInTime() const;
   void ArmTimer();
   void FollowLockstep();
   void NoticeDeadline();
@@ -63,7 +64,7 @@ class Machine {
   std::optional<Timer> time_limit_;
   std::string lockstep_trigger_;  // what COM1 wrote last, while lockstep waits for a text
   timer_t host_timer_;
-  std::optional<uint64_t> armed_deadline_;
+  std::optional<uint64_t> armed_deadline_;  // when the host timer goes off, or went off last
   Request request_ = Request::kNone;
   int exit_code_ = 0;
   bool serial_failed_ = false;

@@ -12,7 +12,7 @@ namespace ring3::bench {
 enum class Figure {
   kTotal,         // milliseconds of the whole
   kPerOperation,  // microseconds; the program's result is how many it did, in hexadecimal
-  kBoot,          // seconds from the start of the process to the script's first line
+  kBoot,          // seconds from the kernel's first line to the script's
   kIdle,          // part of a core that the process uses meanwhile, in percent
   kMemory,        // mebibytes at the end, beyond guest RAM
 };

@@ -22,6 +22,8 @@ namespace {
 constexpr double kTimeLimit = 900;  // seconds for one boot with all rows
 constexpr unsigned kMebibytes = 256;
 constexpr const char* kScriptName = "ring3-bench";
+/// Has the kernel write a line before it unpacks itself, which tells when it began.
+constexpr const char* kFirstLine = "earlyprintk=serial,ttyS0,115200";
 
 /// The last processor that this process may use: the guest has one, so native programs get one.
 std::string OneProcessor() {
@@ -70,7 +72,7 @@ std::vector<std::string> GuestCommand(const std::string& suite, const Machine& m
   }
   return BootCommand(machine, {.kernel = files.kernel,
                                .initrd = initramfs,
-                               .append = fmt::format("console=ttyS0 quiet ring3.script={}", kScriptName),
+                               .append = fmt::format("console=ttyS0 {} quiet ring3.script={}", kFirstLine, kScriptName),
                                .memory_mebibytes = kMebibytes});
 }
 
@@ -83,7 +85,7 @@ struct Timing {
 };
 
 struct LinuxRun {
-  const StampedLine *ready = nullptr, *done = nullptr;
+  const StampedLine *first = nullptr, *ready = nullptr, *done = nullptr;
   std::map<std::string, Timing> timings;
 };
 
@@ -93,6 +95,7 @@ LinuxRun Parse(const std::vector<StampedLine>& lines) {
     std::istringstream words(line.text);
     std::string what, name;
     words >> what >> name;
+    if (!run.first && !what.empty()) run.first = &line;
     if (line.text == "bench: ready") run.ready = &line;
     if (line.text == "bench: done") run.done = &line;
     if (what == "begin") run.timings[name].begin = &line;
@@ -126,8 +129,8 @@ double CpuSecondsOf(const Timing& timing, const Machine& machine) {
 /// No figure where the row did not come to its end.
 std::optional<double> FigureOf(const LinuxRow& row, const LinuxRun& run, const Machine& machine, bool cpu_time) {
   if (row.figure == Figure::kBoot) {
-    if (!run.ready) return std::nullopt;
-    return cpu_time ? run.ready->cpu_seconds : run.ready->seconds;
+    if (!run.ready || run.first == run.ready) return std::nullopt;
+    return cpu_time ? run.ready->cpu_seconds - run.first->cpu_seconds : run.ready->seconds - run.first->seconds;
   }
   if (row.figure == Figure::kMemory) return run.done ? std::optional(run.done->own_mebibytes) : std::nullopt;
   const auto found = run.timings.find(row.name);

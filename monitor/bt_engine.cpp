@@ -121,6 +121,7 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
   PrepareSegmentChecks();
   PrepareSegmentAccesses(vcpu_, mode, run.window_base);
   NoteWindows(callouts_);
+  callouts_.mode = mode;
   const uint64_t generation = translator_.ReturnGeneration();
   const bool known = run.return_rsp && calls_.generation == generation && calls_.branch_table == run.branch_table;
   if (!known) run.return_rsp = run.return_empty;

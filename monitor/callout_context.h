@@ -41,6 +41,7 @@ struct CalloutContext {
   std::array<SegmentRegister, kSegCount>& learnt;
   bool links_blocks = true;
   std::array<Window, 2> windows{};  // the supervisor's, and that of CPL 3
+  BlockMode mode;                   // of the translated code that runs
   std::array<CpuidAnswer, kCpuidAnswers> cpuid{};
   std::array<uint64_t, kCallouts> done{}, declined{};
   void (*on_step)(void*) = nullptr;  // after what may have reached a device
@@ -71,13 +72,12 @@ inline void PrepareSegmentAccesses(Vcpu& vcpu, BlockMode mode, uint64_t window_b
 /// The instruction is done, and EIP and mode are new: prepares going on there, as BtEngine::Enter does for what is
 /// entered from the engine; whatever that sets up for a mode is set up here, too. Leaves where that is not known, or
 /// the monitor has something to do first.
-inline CalloutResult GoOn(Vcpu& vcpu) {
+inline CalloutResult GoOnIn(BlockMode mode, Vcpu& vcpu) {
   RunContext& run = vcpu.run;
-  const CalloutContext& context = *run.callout_context;
+  CalloutContext& context = *run.callout_context;
   const CpuState& state = vcpu.cpu.state;
   run.exit_reason = static_cast<uint32_t>(ExitReason::kIndirectMiss);  // the monitor looks at everything
   if (run.interrupts_waiting & run.interrupt_flag) return CalloutResult::kLeave;
-  const BlockMode mode = BlockMode::Of(state);
   if (!mode.Translatable() || !context.links_blocks) return CalloutResult::kLeave;
   const CalloutContext::Window& window = context.windows[mode.User()];
   const uint32_t* slots = context.tables.Recent(window.id, mode);
@@ -88,7 +88,15 @@ inline CalloutResult GoOn(Vcpu& vcpu) {
   run.branch_table = reinterpret_cast<uint64_t>(slots);
   run.window_base = window.base;
   run.target = run.code_base + code;
+  context.mode = mode;
   return CalloutResult::kDone;
+}
+
+inline CalloutResult GoOn(Vcpu& vcpu) { return GoOnIn(BlockMode::Of(vcpu.cpu.state), vcpu); }
+
+/// The same where of the segment registers only these are new.
+inline CalloutResult GoOnAfter(Vcpu& vcpu, Seg changed, Seg also_changed) {
+  return GoOnIn(vcpu.run.callout_context->mode.After(vcpu.cpu.state, changed, also_changed), vcpu);
 }
 
 /// The same where only EIP is new.

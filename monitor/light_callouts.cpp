@@ -99,7 +99,7 @@ CalloutResult Interrupt(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
   state.cpl = 0;
   const bool trap_gate = gate.Type() & 1;
   vcpu.SetFlags(flags & ~(eflags::kTf | eflags::kNt | eflags::kRf | eflags::kVm | (trap_gate ? 0 : eflags::kIf)));
-  return GoOn(vcpu);
+  return GoOnAfter(vcpu, Seg::kCs, Seg::kSs);
 }
 
 /// Whether a return to CPL 3 leaves all data segment registers as they are.
@@ -121,6 +121,8 @@ CalloutResult InterruptReturn(Vcpu& vcpu, CalloutArguments, uint32_t) {
   const uint32_t top = ss.base + state.gpr[kEsp];
   if (!Read(vcpu, top, kImplicitRead, popped)) return kDeclined;
   const auto [eip, cs, image] = popped;
+  // RF is set when a fault was handled. The slow path then executes the instruction that faulted, too: mostly a page
+  // is touched for the first time, and to have it mapped would take another fault, the host's.
   if (image & (eflags::kVm | eflags::kTf | eflags::kRf)) return kDeclined;
   const uint16_t selector = static_cast<uint16_t>(cs);
   const unsigned cpl = Rpl(selector);
@@ -143,7 +145,7 @@ CalloutResult InterruptReturn(Vcpu& vcpu, CalloutArguments, uint32_t) {
   state.Segment(Seg::kCs) = code.Load(selector);
   state.eip = eip;
   vcpu.SetFlags(flags);
-  return GoOn(vcpu);
+  return GoOnAfter(vcpu, Seg::kCs, Seg::kSs);
 }
 
 bool SystemCallsUsable(const Cpu& cpu) {
@@ -155,13 +157,13 @@ CalloutResult SystemEnter(Vcpu& vcpu, CalloutArguments, uint32_t) {
   const uint32_t flags = vcpu.Flags();
   EnterKernel(vcpu.cpu.state);
   vcpu.SetFlags(flags & ~(eflags::kVm | eflags::kIf | eflags::kRf));
-  return GoOn(vcpu);
+  return GoOnAfter(vcpu, Seg::kCs, Seg::kSs);
 }
 
 CalloutResult SystemExit(Vcpu& vcpu, CalloutArguments, uint32_t) {
   if (!SystemCallsUsable(vcpu.cpu) || vcpu.cpu.state.cpl != 0) return kDeclined;
   ExitKernel(vcpu.cpu.state);
-  return GoOn(vcpu);
+  return GoOnAfter(vcpu, Seg::kCs, Seg::kSs);
 }
 
 CalloutResult Cpuid(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
@@ -219,7 +221,7 @@ CalloutResult LoadSegment(Vcpu& vcpu, CalloutArguments arguments, uint32_t value
   Learn(vcpu, index, loaded, raw);
   state.gpr[kEsp] += popped_bytes;
   state.eip += arguments.length;
-  return GoOn(vcpu);
+  return GoOnAfter(vcpu, static_cast<Seg>(index), static_cast<Seg>(index));
 }
 
 uint32_t MaskOf(unsigned bytes) { return bytes == 4 ? 0xFFFF'FFFF : (1u << 8 * bytes) - 1; }

@@ -49,14 +49,11 @@ bool AlignmentChecked(const CpuState& state) {
 
 }  // namespace
 
-BlockMode BlockMode::Of(const CpuState& state) {
-  BlockMode mode;
-  if ((state.eflags & eflags::kTf) || AlignmentChecked(state)) return mode;
-  const SegmentRegister& cs = state.Segment(Seg::kCs);
-  const bool paragraphs = !state.ProtectedMode() || state.V86();
+uint32_t BlockMode::BitsWithoutShapes(const CpuState& state) {
+  if ((state.eflags & eflags::kTf) || AlignmentChecked(state)) return kUntranslatable;
   uint32_t bits = 0;
-  if (!cs.Big()) bits |= kCode16;
-  if (paragraphs) bits |= kParagraphs;
+  if (!state.Segment(Seg::kCs).Big()) bits |= kCode16;
+  if (!state.ProtectedMode() || state.V86()) bits |= kParagraphs;
   if (state.cpl == 0) bits |= kRing0;
   if (state.cpl == 3) bits |= kUser;
   if (state.Stack32()) bits |= kStack32;
@@ -64,10 +61,33 @@ BlockMode BlockMode::Of(const CpuState& state) {
   if (!(state.cr4 & cr4::kOsfxsr)) bits |= kSseTraps;
   if (state.AvxEnabled() && !(state.cr0 & cr0::kTs)) bits |= kAvxRuns;
   if (state.cpl == 0 || !(state.cr4 & cr4::kTsd)) bits |= kTscAllowed;
+  return bits;
+}
+
+BlockMode BlockMode::Of(const CpuState& state) {
+  BlockMode mode;
+  uint32_t bits = BitsWithoutShapes(state);
+  if (bits & kUntranslatable) return mode;
   for (unsigned i = 0; i < kSegCount; ++i) {
-    bits |= ShapeOf(state.seg[i], paragraphs) << (kShapeShift + kShapeBits * i);
+    bits |= ShapeOf(state.seg[i], bits & kParagraphs) << ShiftOf(static_cast<Seg>(i));
   }
+  const SegmentRegister& cs = state.Segment(Seg::kCs);
   mode.bits_ = bits;
+  mode.code_ = {cs.base, cs.limit};
+  return mode;
+}
+
+BlockMode BlockMode::After(const CpuState& state, Seg changed, Seg also_changed) const {
+  uint32_t bits = BitsWithoutShapes(state);
+  if ((bits_ | bits) & (kUntranslatable | kParagraphs)) return Of(state);
+  uint32_t kept = bits_ & ~0u << kShapeShift;
+  for (const Seg s : {changed, also_changed}) {
+    kept &= ~(kShapeMask << ShiftOf(s));
+    bits |= ShapeOf(state.Segment(s), false) << ShiftOf(s);
+  }
+  const SegmentRegister& cs = state.Segment(Seg::kCs);
+  BlockMode mode;
+  mode.bits_ = bits | kept;
   mode.code_ = {cs.base, cs.limit};
   return mode;
 }

@@ -27,6 +27,8 @@ struct CodeRange {
 class BlockMode {
  public:
   static BlockMode Of(const CpuState& state);
+  /// The same, for less, where this was the mode before and of the segment registers only these may be others.
+  BlockMode After(const CpuState& state, Seg changed, Seg also_changed) const;
 
   /// Whether code in this mode is translated at all; the rest (single-step, alignment checks) runs one instruction at a
   /// time.
@@ -48,9 +50,7 @@ class BlockMode {
   bool AvxTraps() const { return !(bits_ & kAvxRuns); }
   /// RDTSC is allowed: CPL 0 or CR4.TSD clear (SDM 2B, RDTSC).
   bool TscAllowed() const { return bits_ & kTscAllowed; }
-  SegmentShape Shape(Seg s) const {
-    return static_cast<SegmentShape>((bits_ >> (kShapeShift + kShapeBits * static_cast<unsigned>(s))) & kShapeMask);
-  }
+  SegmentShape Shape(Seg s) const { return static_cast<SegmentShape>((bits_ >> ShiftOf(s)) & kShapeMask); }
 
   /// Whether any segment has fields that are checked inline (SegmentAccess).
   bool ChecksLimits() const {
@@ -67,6 +67,8 @@ class BlockMode {
   static constexpr uint32_t kUntranslatable = 1, kRing0 = 2, kUser = 4, kStack32 = 8, kX87Traps = 16, kSseTraps = 32,
                             kTscAllowed = 64, kCode16 = 128, kParagraphs = 256, kAvxRuns = 512;
   static constexpr unsigned kShapeShift = 12, kShapeBits = 3, kShapeMask = 7;
+  static unsigned ShiftOf(Seg s) { return kShapeShift + kShapeBits * static_cast<unsigned>(s); }
+  static uint32_t BitsWithoutShapes(const CpuState& state);
 
   uint32_t bits_ = kUntranslatable;
   CodeRange code_;

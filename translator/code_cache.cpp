@@ -21,6 +21,8 @@ constexpr bool kSanitized = true;
 constexpr bool kSanitized = false;
 #endif
 
+constexpr uint64_t kHugePage = 2u << 20;
+
 /// Address space with room behind it for what return sites may reach; nullptr when the host has no such room.
 void* ReserveWithReach(uint64_t bytes) {
   void* memory = mmap(nullptr, bytes + ReturnSite::kReach, PROT_NONE, kMapFlags, -1, 0);
@@ -30,19 +32,25 @@ void* ReserveWithReach(uint64_t bytes) {
   return nullptr;
 }
 
+uint8_t* AlignedToHugePages(void* memory) {
+  return reinterpret_cast<uint8_t*>((reinterpret_cast<uint64_t>(memory) + kHugePage - 1) & ~(kHugePage - 1));
+}
+
 }  // namespace
 
 CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns) : bytes_(bytes), buckets_(kBuckets, kNone) {
   if (bytes < kMinBytes || bytes > (1u << 30)) {
     throw UsageError("translation cache size must lie between 256K and 1G");
   }
-  void* memory = check_returns && !kSanitized ? ReserveWithReach(bytes) : nullptr;
-  checks_returns_ = memory != nullptr;
-  if (!checks_returns_) memory = mmap(nullptr, bytes, PROT_NONE, kMapFlags, -1, 0);
-  if (memory == MAP_FAILED || mprotect(memory, bytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
+  const uint64_t with_margin = bytes + kHugePage;
+  reserved_ = check_returns && !kSanitized ? ReserveWithReach(with_margin) : nullptr;
+  checks_returns_ = reserved_ != nullptr;
+  if (!checks_returns_) reserved_ = mmap(nullptr, with_margin, PROT_NONE, kMapFlags, -1, 0);
+  base_ = AlignedToHugePages(reserved_);
+  if (reserved_ == MAP_FAILED || mprotect(base_, bytes, PROT_READ | PROT_WRITE | PROT_EXEC) != 0) {
     throw UsageError("the host gives no executable memory for translations (is writable code forbidden by policy?)");
   }
-  base_ = static_cast<uint8_t*>(memory);
+  madvise(base_, bytes, MADV_HUGEPAGE);  // only speed depends on it
   uint32_t each = static_cast<uint32_t>((bytes - reserved_bytes) / kSegments);
   for (unsigned i = 0; i < kSegments; ++i) {
     uint32_t first = reserved_bytes + i * each;
@@ -50,7 +58,7 @@ CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns
   }
 }
 
-CodeCache::~CodeCache() { munmap(base_, bytes_ + (checks_returns_ ? ReturnSite::kReach : 0)); }
+CodeCache::~CodeCache() { munmap(reserved_, bytes_ + kHugePage + (checks_returns_ ? ReturnSite::kReach : 0)); }
 
 std::span<const BlockId> CodeCache::EvictionCandidates() const {
   if (HasRoom()) return {};

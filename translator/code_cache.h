@@ -123,7 +123,8 @@ class CodeCache {
   void PatchJump(const Link& link, uint32_t target_offset);
   void ReleaseSegment(Segment& segment);
 
-  uint8_t* base_ = nullptr;
+  void* reserved_ = nullptr;
+  uint8_t* base_ = nullptr;  // in there, aligned so that huge pages may hold it
   uint64_t bytes_;
   bool checks_returns_ = false;
   std::vector<Segment> segments_;

@@ -46,9 +46,11 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
     as_.mov(x86::r8d, x86::dword_ptr(x86::r15));
     as_.movzx(x86::r8d, x86::r8w);
   } else {
+    // The rest would be too long for the short jumps around it.
     const ZydisDecodedOperand& from = insn.operands[1];
-    if (from.type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
-    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
+    const bool memory = from.type == ZYDIS_OPERAND_TYPE_MEMORY;
+    if (memory && (insn.Is16BitAddress() || mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(from.mem.segment))) != SegmentShape::kFlat)) return false;
+    if (!EmitLoadSelector(insn)) return false;
   }
   emitted_class_ = InstructionClass::kSegment;
   if (!may_inline) {
@@ -61,22 +63,30 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
   return true;
 }
 
+/// r8d := the selector that MOV loads, from a register or memory.
+bool Emitter::EmitLoadSelector(const GuestInstruction& insn) {
+  const ZydisDecodedOperand& from = insn.operands[1];
+  if (from.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
+    return true;
+  }
+  if (!Addressable(insn, from)) return false;
+  EmitLoadScratch(EmitAddress(insn, from), 2);
+  return true;
+}
+
 /// Real and V86 mode: MOV to, or POP of, a segment register other than CS. Base and selector are all that changes, and
 /// with a limit that is checked inline the block mode stays what it is.
 bool Emitter::EmitParagraphLoad(const GuestInstruction& insn, Seg segment) {
   if (segment == Seg::kCs || mode_.Shape(segment) != SegmentShape::kLimited) return false;
   const bool pop = insn.info.mnemonic == ZYDIS_MNEMONIC_POP;
   const unsigned bytes = insn.info.operand_width / 8;
-  const ZydisDecodedOperand& from = insn.operands[1];
   if (pop) {
     if (!Accessible(Seg::kSs, false)) return false;
     EmitLoadScratch(EmitStackSlot(0, bytes), bytes);
     as_.movzx(x86::r8d, x86::r8w);
-  } else if (from.type == ZYDIS_OPERAND_TYPE_MEMORY) {
-    if (!Addressable(insn, from)) return false;
-    EmitLoadScratch(EmitAddress(insn, from), 2);
-  } else {
-    as_.movzx(x86::r8d, host::Low16(ZydisRegisterGetId(from.reg.value)));
+  } else if (!EmitLoadSelector(insn)) {
+    return false;
   }
   emitted_class_ = InstructionClass::kSegment;
   MarkBusy(insn.eip);
@@ -177,7 +187,8 @@ void Emitter::EmitOtherSegment(const GuestInstruction& insn, Seg segment) {
   if (pop) {
     as_.mov(x86::r10d, x86::dword_ptr(x86::r15));
   } else {
-    as_.mov(x86::r10d, host::Low32(ZydisRegisterGetId(insn.operands[1].reg.value)));
+    EmitLoadSelector(insn);
+    as_.mov(x86::r10d, x86::r8d);
   }
   const LoadSegmentOperand operand{static_cast<uint8_t>(segment), static_cast<uint8_t>(pop ? 4 : 0)};
   as_.mov(x86::r9d, CalloutArguments{Callout::kLoadSegment, insn.length, operand.Pack()}.Pack());

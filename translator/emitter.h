@@ -77,7 +77,7 @@ class Emitter {
   /// Writes the cold parts and hands everything over.
   void Finish();
   std::span<const uint8_t> Code() const;
-  std::vector<RecoveryEntry> TakeRecovery() { return std::move(recovery_); }
+  std::span<const RecoveryEntry> Recovery() const { return recovery_; }
   ReturnSites TakeReturns() { return std::move(returns_); }
   const std::vector<PendingExit>& Exits() const { return exits_; }
   /// Class that the last instruction was really translated as: kInterpret when its row's class could not be met here.
@@ -165,6 +165,7 @@ class Emitter {
   void EmitStringStep(unsigned bytes);
   bool EmitSegmentMove(const GuestInstruction& insn);  // emit_sensitive.cpp
   bool EmitSegmentLoad(const GuestInstruction& insn);
+  bool EmitLoadSelector(const GuestInstruction& insn);
   bool EmitParagraphLoad(const GuestInstruction& insn, Seg segment);
   bool EmitLoadFarPointer(const GuestInstruction& insn);
   void EmitCommitParagraph(Seg segment);

@@ -213,8 +213,9 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   uint8_t* host = cache_.At(block.host_offset);
   std::memcpy(host, code.data(), code.size());
   block.host_bytes = static_cast<uint32_t>(code.size());
-  block.recovery = emitter_.TakeRecovery();
+  block.recovery.assign(emitter_.Recovery().begin(), emitter_.Recovery().end());
   block.returns = emitter_.TakeReturns();
+  block.links.reserve(emitter_.Exits().size());
   for (const PendingExit& exit : emitter_.Exits()) {
     LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
                                   .stub_offset = block.host_offset + exit.stub_offset,

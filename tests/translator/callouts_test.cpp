@@ -144,6 +144,7 @@ Scenario SegmentLoads(const Change& change) {
               a.mov(eax, selector);
               a.mov(fs, ax);
               a.push(eax);
+              a.mov(es, word_ptr(esp));
               a.pop(gs);
               if (selector) {
                 a.mov(ecx, dword_ptr(guest::kCode));

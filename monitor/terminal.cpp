@@ -40,10 +40,11 @@ RawTerminal::RawTerminal() {
   raw.c_oflag |= OPOST;  // the host's own messages keep their line ends
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
-  if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) != 0) return;
+  // A signal may come at any time: whatever undoes it is there before the terminal becomes raw.
   g_raw = 1;
   std::atexit(Restore);
   for (int ending : kEndingSignals) ::signal(ending, OnEndingSignal);
+  if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) != 0) g_raw = 0;
 }
 
 RawTerminal::~RawTerminal() { Restore(); }

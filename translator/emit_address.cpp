@@ -55,7 +55,7 @@ bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperan
 HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
                                  int32_t extra_displacement, bool avoid_rex) {
   GuestAddress address = AddressOf(memory);
-  address.displacement += extra_displacement;
+  address.displacement += extra_displacement + (address.base == kEsp ? pending_ : 0);
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
   const Seg segment = SegmentOf(memory);
   if (IsGather(memory)) return EmitGatherAddress(segment, address, memory);
@@ -109,26 +109,10 @@ HostOperand Emitter::EmitSegmented(Seg segment, unsigned bytes) {
 }
 
 HostOperand Emitter::EmitStackSlot(int32_t delta, unsigned bytes) {
+  delta += pending_;
   if (FlatStack()) return EncodeOperand(host::kStack, kNoRegister, 1, delta);
   EmitOffset({.base = kEsp, .displacement = delta}, !mode_.Stack32());
   return EmitSegmented(Seg::kSs, bytes);
-}
-
-void Emitter::MarkStackCommit(const GuestInstruction& insn, int32_t delta) {
-  if (mode_.Stack32()) {
-    Mark(insn.NextEip(), static_cast<int8_t>(delta));
-  } else {
-    MarkBusy(insn.eip);  // SP alone moves, which no delta expresses
-  }
-}
-
-void Emitter::EmitStackMove(int32_t delta) {
-  if (mode_.Stack32()) {
-    as_.lea(x86::r15, x86::ptr(x86::r15, delta));
-  } else {
-    as_.lea(x86::r9d, x86::ptr(x86::r15, delta));
-    as_.mov(x86::r15w, x86::r9w);
-  }
 }
 
 void Emitter::EmitTargetCheck(unsigned operand_width) {

@@ -45,7 +45,9 @@ void Emitter::EmitCallout(const GuestInstruction& insn, Callout callout, uint16_
 }
 
 void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> soft_site) {
-  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
+  const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
+  Mark(here);
+  SettleStack(here);
   if (soft_site) {
     const ZydisDecodedOperand* memory = insn.MemoryOperand();
     if (memory && insn.row.cls != InstructionClass::kString) {

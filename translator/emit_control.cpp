@@ -118,16 +118,9 @@ bool Emitter::EmitCall(const GuestInstruction& insn) {
   const bool direct = IsDirect(insn);
   if (direct ? !Reachable(insn.BranchTarget()) : !EmitLoadBranchTarget(insn)) return false;
   const unsigned bytes = insn.info.operand_width / 8;
-  const int8_t delta = static_cast<int8_t>(-static_cast<int>(bytes));
+  const int32_t delta = -static_cast<int32_t>(bytes);
   EmitStoreImmediate(EmitStackSlot(delta, bytes), bytes, insn.NextEip());
-  if (!mode_.Stack32()) {
-    MarkBusy(insn.eip);
-  } else if (direct) {
-    Mark(insn.BranchTarget(), delta);
-  } else {
-    Mark(RecoveryEntry{.esp_delta = delta, .eip_in_scratch = true});
-  }
-  EmitStackMove(delta);
+  EmitCallCommit(insn, delta, direct);
   const bool paired = Paired(insn.info.operand_width);
   if (direct && insn.BranchTarget() == insn.NextEip()) {  // to learn EIP: nobody returns
     EmitNextEip(paired && flow_.goes_on_after_calls, insn.NextEip());
@@ -147,6 +140,18 @@ bool Emitter::EmitCall(const GuestInstruction& insn) {
     EndBlock();
   }
   return true;
+}
+
+/// The return address is stored: what is left is to go, and to move the stack pointer.
+void Emitter::EmitCallCommit(const GuestInstruction& insn, int32_t delta, bool direct) {
+  if (!mode_.Stack32()) {
+    MarkBusy(insn.eip);
+    return EmitStackMove(delta);
+  }
+  pending_ += delta;
+  const RecoveryEntry there{.eip_in_scratch = !direct, .eip = direct ? insn.BranchTarget() : 0};
+  Mark(there);
+  SettleStack(there);
 }
 
 /// Whether calls and returns of this size are the host's, too.

@@ -162,14 +162,19 @@ bool NamesSystemRegister(const GuestInstruction& insn) {
 
 }  // namespace
 
-bool Emitter::EmitStackPointerMove(const GuestInstruction& insn) {
+/// Between ESP and EBP, which are biased alike.
+bool Emitter::EmitFrameMove(const GuestInstruction& insn) {
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_MOV || insn.info.operand_width != 32) return false;
   if (insn.operands[0].type != ZYDIS_OPERAND_TYPE_REGISTER || insn.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) {
     return false;
   }
   ZydisRegister to = insn.operands[0].reg.value, from = insn.operands[1].reg.value;
   if (to == ZYDIS_REGISTER_EBP && from == ZYDIS_REGISTER_ESP) {
-    as_.mov(asmjit::x86::rbp, asmjit::x86::r15);
+    if (pending_ == 0) {
+      as_.mov(asmjit::x86::rbp, asmjit::x86::r15);
+    } else {
+      as_.lea(asmjit::x86::rbp, asmjit::x86::ptr(asmjit::x86::r15, pending_));
+    }
   } else if (to == ZYDIS_REGISTER_ESP && from == ZYDIS_REGISTER_EBP) {
     as_.mov(asmjit::x86::r15, asmjit::x86::rbp);
   } else {
@@ -204,8 +209,11 @@ void Emitter::EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding
 }
 
 bool Emitter::EmitIdentical(const GuestInstruction& insn) {
-  if (NamesSystemRegister(insn)) return EmitSegmentMove(insn);
-  if (EmitStackPointerMove(insn)) return true;
+  if (NamesSystemRegister(insn)) {
+    SettleStack({.eip = insn.eip});
+    return EmitSegmentMove(insn);
+  }
+  if (EmitFrameMove(insn) || EmitStackAdjust(insn)) return true;
   const ZydisDecodedOperand* memory = insn.MemoryOperand();
   if (memory && !Addressable(insn, *memory)) return false;
   if (IsVex(insn.info) && mode_.Paragraphs()) return false;  // VEX exists in protected mode alone

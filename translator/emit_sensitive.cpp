@@ -238,8 +238,7 @@ bool Emitter::EmitPushFlags(const GuestInstruction& insn) {
   as_.mov(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::kInterruptFlag));
   as_.lea(x86::r8d, x86::ptr(x86::r8, x86::r9));
   EmitStoreScratch(EmitStackSlot(delta, bytes), bytes);
-  MarkStackCommit(insn, delta);
-  EmitStackMove(delta);
+  MoveStack(insn, delta);
   return true;
 }
 

@@ -43,8 +43,7 @@ bool Emitter::EmitPush(const GuestInstruction& insn) {
       }
     }
   }
-  MarkStackCommit(insn, delta);
-  EmitStackMove(delta);
+  MoveStack(insn, delta);
   return true;
 }
 
@@ -72,12 +71,12 @@ bool Emitter::EmitPop(const GuestInstruction& insn) {
       return true;
     }
     if (id == kEbp && bytes == 4) {
-      MarkStackCommit(insn, delta);
+      MoveStack(insn, delta);
       EmitRebias(kEbp);
+      return true;
     }
   }
-  MarkStackCommit(insn, delta);
-  EmitStackMove(delta);
+  MoveStack(insn, delta);
   return true;
 }
 
@@ -91,12 +90,14 @@ bool Emitter::EmitLeave(const GuestInstruction& insn) {
   }
   if (mode_.Stack32() && bytes == 4) {
     as_.lea(x86::r15, x86::ptr(x86::rbp, 4));
+    pending_ = 0;
     Mark(RecoveryEntry{.ebp_in_scratch = true, .eip = insn.NextEip()});
   } else {
     MarkBusy(insn.eip);
     as_.lea(x86::r9, x86::ptr(x86::rbp, static_cast<int32_t>(bytes)));
     if (mode_.Stack32()) {
       as_.mov(x86::r15, x86::r9);
+      pending_ = 0;
     } else {
       as_.mov(x86::r15w, x86::r9w);
     }

@@ -25,13 +25,16 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool
   returns_ = {};
   host_base_ = host_base;
   ended_ = shadow_ = false;
+  pending_ = 0;
   recovery_.clear();
   Mark(start_eip);  // whatever comes, every host address of the block has an entry
   exits_.clear();
 }
 
 void Emitter::EmitInstruction(const GuestInstruction& insn) {
-  Mark(RecoveryEntry{.shadow = shadow_, .eip = insn.eip});
+  const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
+  Mark(here);
+  if (!KnowsPending(insn)) SettleStack(here);
   shadow_ = false;
   emitted_class_ = insn.row.cls;
   if (TryEmit(insn)) return;
@@ -82,6 +85,7 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
 
 void Emitter::Mark(RecoveryEntry entry) {
   entry.host_offset = static_cast<uint16_t>(Offset());
+  entry.esp_delta = static_cast<int16_t>(pending_);
   recovery_.push_back(entry);
 }
 
@@ -110,6 +114,7 @@ void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_ei
 
 void Emitter::EmitDirectExit(uint32_t target_eip) {
   Mark(target_eip);
+  SettleStack({.eip = target_eip});
   if (Linkable(target_eip)) {
     const uint8_t jump[] = {0xE9};
     EmitLinkedJump(jump, target_eip);
@@ -201,6 +206,7 @@ void Emitter::EmitInterpret(uint32_t eip) {
 }
 
 void Emitter::EmitStep(uint32_t eip, StepOperand step) {
+  SettleStack({.eip = eip});
   const uint64_t leave = step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret();
   EmitLeave(eip, fast_paths_.Has(FastPath::kStepCallouts) ? stubs_.Step(step) : leave);
   EndBlock();

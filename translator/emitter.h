@@ -86,8 +86,8 @@ class Emitter {
  private:
   // emitter.cpp: bytes, recovery marks, exits
   uint32_t Offset() const { return static_cast<uint32_t>(as_.offset()); }
-  void Mark(RecoveryEntry entry);  // holds from here on; its host_offset is filled in
-  void Mark(uint32_t eip, int8_t esp_delta = 0) { Mark(RecoveryEntry{.esp_delta = esp_delta, .eip = eip}); }
+  void Mark(RecoveryEntry entry);  // holds from here on; its host_offset and esp_delta are filled in
+  void Mark(uint32_t eip) { Mark(RecoveryEntry{.eip = eip}); }
   void MarkBusy(uint32_t eip) { Mark(RecoveryEntry{.busy = true, .eip = eip}); }
   void EmitLeave(uint32_t eip, uint64_t stub);
   void EmitStep(uint32_t eip, StepOperand step);  // the monitor interprets the instruction, and the block ends
@@ -123,9 +123,17 @@ class Emitter {
   HostOperand EmitSegmented(Seg segment, unsigned bytes);        // for `bytes` at offset r9d
   bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
   HostOperand EmitStackSlot(int32_t delta, unsigned bytes);  // `delta` bytes from the stack pointer
-  /// The store that a stack instruction makes has been emitted; what follows until the end only moves registers.
-  void MarkStackCommit(const GuestInstruction& insn, int32_t delta);
-  void EmitStackMove(int32_t delta);
+
+  // emit_stack_pointer.cpp: ESP is r15d + pending_. Moves are put off until something needs the register itself.
+  /// The instruction's memory accesses have been emitted, and ESP moves by `delta`: the instruction's last effect.
+  void MoveStack(const GuestInstruction& insn, int32_t delta);
+  void SettleStack(const RecoveryEntry& here);  // ESP is r15d afterwards
+  void EmitStackMove(int32_t delta);            // now, and what was pending with it
+  /// Whether the instruction's expansion knows of pending_.
+  bool KnowsPending(const GuestInstruction& insn) const;
+  /// ADD, SUB and LEA of ESP and a constant.
+  bool EmitStackAdjust(const GuestInstruction& insn);
+
   /// Whether a direct near branch may go there; if not it faults, which is the monitor's to do.
   bool Reachable(uint32_t target_eip) const { return target_eip <= mode_.Code().limit; }
   /// The same for indirect branches of this operand size, which EmitTargetCheck may have to check (EIP in r8d).
@@ -146,12 +154,13 @@ class Emitter {
   bool EmitIdentical(const GuestInstruction& insn);  // emit_identical.cpp
   bool EmitLoadAddress16(const GuestInstruction& insn);
   void EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding);
-  bool EmitStackPointerMove(const GuestInstruction& insn);
+  bool EmitFrameMove(const GuestInstruction& insn);
   bool EmitJump(const GuestInstruction& insn);  // emit_control.cpp
   bool EmitConditional(const GuestInstruction& insn);
   bool EmitCounted(const GuestInstruction& insn);
   void EmitCounted16(const GuestInstruction& insn);
   bool EmitCall(const GuestInstruction& insn);
+  void EmitCallCommit(const GuestInstruction& insn, int32_t delta, bool direct);
   bool EmitReturn(const GuestInstruction& insn);
   bool Paired(unsigned operand_width) const;
   bool EmitLoadBranchTarget(const GuestInstruction& insn);
@@ -195,6 +204,7 @@ class Emitter {
   bool ended_ = false;
   bool self_checking_ = false;
   bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
+  int32_t pending_ = 0;  // bytes that ESP is ahead of r15d
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;

@@ -9,7 +9,7 @@ namespace ring3 {
 
 struct RecoveryEntry {
   uint16_t host_offset = 0;     // from the block's start; holds until the next entry's
-  int8_t esp_delta = 0;         // bytes to add to ESP
+  int16_t esp_delta = 0;        // bytes to add to ESP
   bool eip_in_scratch = false;  // EIP is in r8d instead
   bool ebp_in_scratch = false;  // EBP is in r8d (LEAVE)
   bool busy = false;    // in the middle of an expansion that cannot fault: an asynchronous signal must step on first

@@ -62,8 +62,25 @@ HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecode
   if (mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress()) {
     return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
   }
+  const bool two_registers = address.base != kNoRegister && address.index != kNoRegister;
+  if (mode_.Shape(segment) == SegmentShape::kBased && !insn.Is16BitAddress() && !two_registers) {
+    return EmitBased(segment, address);
+  }
   EmitOffset(address, insn.Is16BitAddress());
   return EmitSegmented(segment, memory.size / 8);
+}
+
+/// The usual access to thread-local and per-processor data: the base and a constant, or a register.
+HostOperand Emitter::EmitBased(Seg segment, const GuestAddress& address) {
+  as_.mov(x86::r9d, x86::dword_ptr(x86::r12, vcpu_offset::SegmentBase(segment)));
+  if (address.base == kNoRegister && address.index == kNoRegister && StaysNear(address.displacement)) {
+    return EncodeOperand(host::kWindow, kOffset, 1, address.displacement);
+  }
+  const uint8_t only = address.base != kNoRegister ? address.base : address.index;
+  const uint8_t lea[] = {0x8D};
+  const uint8_t index = only == kNoRegister ? kNoRegister : host::NumberOf(only);
+  EmitMemoryOp(lea, kOffset, EncodeOperand(kOffset, index, address.scale, address.displacement));
+  return EncodeOperand(host::kWindow, kOffset, 1, 0);
 }
 
 /// Each element has an address of its own; all are cut to 32 bits.

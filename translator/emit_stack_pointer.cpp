@@ -88,7 +88,11 @@ bool Emitter::EmitStackAdjust(const GuestInstruction& insn) {
   const auto move = ConstantMove(insn);
   if (!move || !mode_.Stack32() || !fast_paths_.Has(FastPath::kFusedStack) || !CanPend(pending_ + *move)) return false;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_LEA) {  // for the flags
-    as_.lea(x86::r8d, x86::ptr(x86::r15, pending_));
+    if (pending_ == 0) {
+      as_.mov(x86::r8d, x86::r15d);
+    } else {
+      as_.lea(x86::r8d, x86::ptr(x86::r15, pending_));
+    }
     const auto constant = static_cast<int32_t>(insn.operands[1].imm.value.s);
     if (insn.info.mnemonic == ZYDIS_MNEMONIC_ADD) {
       as_.add(x86::r8d, constant);

@@ -119,6 +119,7 @@ class Emitter {
   HostOperand EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
                           int32_t extra_displacement = 0, bool avoid_rex = false);
   void EmitOffset(const GuestAddress& address, bool address16);  // r9d := offset in the segment
+  HostOperand EmitBased(Seg segment, const GuestAddress& address);
   HostOperand EmitGatherAddress(Seg segment, const GuestAddress& address, const ZydisDecodedOperand& memory);
   HostOperand EmitSegmented(Seg segment, unsigned bytes);        // for `bytes` at offset r9d
   bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }

@@ -7,9 +7,6 @@
 namespace ring3 {
 namespace {
 
-// Displacements below this are taken for the address of a table in the upper half rather than for a small step back.
-constexpr int32_t kSmallestStep = -0x10000;
-
 uint8_t Host(uint8_t guest) { return guest == kNoRegister ? kNoRegister : host::NumberOf(guest); }
 
 HostOperand ThroughSegment(HostOperand operand) {
@@ -50,6 +47,11 @@ HostOperand EncodeOperand(uint8_t base, uint8_t index, uint8_t scale, int32_t di
   return out;
 }
 
+bool StaysNear(int32_t displacement) {
+  constexpr int32_t kSmallestStep = -0x10000;
+  return displacement >= kSmallestStep;
+}
+
 GuestAddress AddressOf(const ZydisDecodedOperand& memory) {
   auto number = [](ZydisRegister reg) {
     return reg == ZYDIS_REGISTER_NONE ? kNoRegister : static_cast<uint8_t>(ZydisRegisterGetId(reg));
@@ -78,7 +80,7 @@ HostOperand EncodeFlat(const GuestAddress& a) {
   }
   uint8_t only = has_base ? a.base : a.index;
   bool one_register = has_base != has_index && only != kEsp && only != kEbp;
-  if (one_register && a.displacement >= kSmallestStep) {
+  if (one_register && StaysNear(a.displacement)) {
     return EncodeOperand(host::kWindow, only, has_base ? 1 : a.scale, a.displacement);
   }
   return EncodeFlatThroughSegment(a);

@@ -53,6 +53,9 @@ struct GuestAddress {
 };
 GuestAddress AddressOf(const ZydisDecodedOperand& memory);
 
+/// Not so with a displacement that is rather the address of a table in the upper half than a small step back.
+bool StaysNear(int32_t displacement);
+
 /// base + displacement alone; the index of a gather is a vector.
 GuestAddress WithoutIndex(GuestAddress address);
 

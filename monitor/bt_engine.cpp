@@ -135,6 +135,7 @@ void BtEngine::Enter(uint64_t target, BlockMode mode) {
 void BtEngine::HandleExit() {
   const ExitReason reason = static_cast<ExitReason>(vcpu_.run.exit_reason);
   ++stats_.exits[vcpu_.run.exit_reason];
+  const LinkId link = reason == ExitReason::kLinkMiss ? UnfollowedLink() : kNone;
   trace_.Record(reason, vcpu_.cpu.state);
   if (observer_) observer_->TranslatedCodeLeft(reason == ExitReason::kLinkMiss || reason == ExitReason::kIndirectMiss);
   switch (reason) {
@@ -144,7 +145,7 @@ void BtEngine::HandleExit() {
     case ExitReason::kIndirectMiss:
       break;  // the next lookup fills the branch table
     case ExitReason::kLinkMiss:
-      FollowLink();
+      FollowLink(link);
       break;
     case ExitReason::kDemoted:
       StepDemoted();
@@ -181,10 +182,17 @@ CodeLookup BtEngine::LookupHere() {
   return translator_.Lookup(vcpu_.cpu.state.eip, mode);
 }
 
+/// The direct exit that was not linked; EIP becomes its target.
+LinkId BtEngine::UnfollowedLink() {
+  const CodeCache& cache = translator_.Cache();
+  const LinkId link = cache.LinkBehind(vcpu_.run.exit_site);
+  vcpu_.cpu.state.eip = cache.GetLink(link).target_eip;
+  return link;
+}
+
 /// Makes the translation of a direct exit's target and links the exit to it, unless making it evicted the exit.
-void BtEngine::FollowLink() {
+void BtEngine::FollowLink(LinkId link) {
   if (!translator_.LinksBlocks()) return;
-  const LinkId link = vcpu_.run.exit_link;
   const uint64_t evictions = translator_.Cache().Evictions();
   const CodeLookup found = LookupHere();
   if (found.outcome == FillOutcome::kMapped && translator_.Cache().Evictions() == evictions) {

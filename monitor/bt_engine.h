@@ -70,7 +70,8 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   CalloutResult StepInPlace(StepOperand step);
   void StepDemoted();
   bool StepsAgain() const;
-  void FollowLink();
+  LinkId UnfollowedLink();
+  void FollowLink(LinkId link);
   CodeLookup LookupHere();
   bool DeliverPending();
   void Deliver(const GuestFault& fault);

@@ -178,6 +178,18 @@ void CodeCache::RetireReturns(BlockId id) {
   }
 }
 
+LinkId CodeCache::LinkBehind(uint64_t host_pc) const {
+  constexpr uint32_t kCallBytes = 5;
+  const uint64_t stub = host_pc - kCallBytes;
+  const BlockId id = FindByHost(stub);
+  if (id == kNone) return kNone;
+  const uint32_t offset = static_cast<uint32_t>(stub - reinterpret_cast<uint64_t>(base_));
+  for (const LinkId link : blocks_[id].links) {
+    if (links_[link].stub_offset == offset) return link;
+  }
+  return kNone;
+}
+
 void CodeCache::Connect(LinkId id, BlockId target) {
   Link& link = links_[id];
   if (link.target != kNone) Disconnect(id);

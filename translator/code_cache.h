@@ -44,7 +44,7 @@ struct Block {
 struct Link {
   BlockId source = kNone, target = kNone;
   uint32_t jump_offset = 0;  // of the rel32 field, in the cache
-  uint32_t stub_offset = 0;  // where the jump goes while unlinked
+  uint32_t stub_offset = 0;  // of the call that it goes to while unlinked
   uint32_t target_eip = 0;
   bool same_page = false;  // source and target lie in one guest page
   LinkId next_incoming = kNone;
@@ -100,6 +100,8 @@ class CodeCache {
 
   /// Makes `id` unfindable and unlinks it both ways. Its code and recovery map stay until its segment is reused.
   void Kill(BlockId id);
+  /// The link that called for a target, by the return address.
+  LinkId LinkBehind(uint64_t host_pc) const;
   void Connect(LinkId link, BlockId target);
   /// From now on returns to the block look up where to go.
   void RetireReturns(BlockId id);

@@ -82,7 +82,9 @@ void DumpBlock(FILE* out, const Decoder& decoder, const CodeCache& cache, const 
         Disassemble({host + at, block.host_bytes - at}, reinterpret_cast<uint64_t>(host + at), CodeSize::kHost, length);
     const RecoveryEntry& state = FindRecovery(block.recovery, at);
     std::string left;
-    if (next < guest.size() && state.eip == guest[next].eip && state.esp_delta == 0) left = guest[next++].text;
+    const bool no_code = next + 1 < guest.size() && state.eip == guest[next + 1].eip;  // LEA of ESP, put off
+    if (no_code) fmt::print(out, "  {:<52} |\n", guest[next++].text);
+    if (next < guest.size() && state.eip == guest[next].eip) left = guest[next++].text;
     fmt::print(out, "  {:<52} | {:4x}  {}\n", left, at, text);
     at += length;
   }

@@ -81,7 +81,7 @@ void Emitter::EmitSelfCheckEnd(uint32_t body, std::span<const uint8_t> source) {
   as_.push(x86::r10);
   as_.popfq();
   Mark(start_eip_);
-  EmitJumpTo(host_base_ + body);
+  EmitBranchTo(kJump, host_base_ + body);
   as_.bind(stale);
   MarkBusy(start_eip_);
   as_.push(x86::r10);

@@ -51,7 +51,7 @@ bool Emitter::KnowsPending(const GuestInstruction& insn) const {
     case InstructionClass::kIdentical:
       // A comparison is fused with the branch behind it by the processor: nothing may come between.
       if (insn.info.mnemonic == ZYDIS_MNEMONIC_CMP || insn.info.mnemonic == ZYDIS_MNEMONIC_TEST) return false;
-      return !NamesStackPointer(insn) || IsFrameMove(insn) || ConstantMove(insn);
+      return !NamesStackPointer(insn) || IsFrameMove(insn) || PendingAfter(insn);
     case InstructionClass::kStack: {
       const ZydisDecodedOperand& op = insn.operands[0];
       const bool segment = op.type == ZYDIS_OPERAND_TYPE_REGISTER &&
@@ -84,9 +84,17 @@ void Emitter::SettleStack(const RecoveryEntry& here) {
   Mark(here);
 }
 
-bool Emitter::EmitStackAdjust(const GuestInstruction& insn) {
+std::optional<int32_t> Emitter::PendingAfter(const GuestInstruction& insn) const {
   const auto move = ConstantMove(insn);
-  if (!move || !mode_.Stack32() || !fast_paths_.Has(FastPath::kFusedStack) || !CanPend(pending_ + *move)) return false;
+  if (!move || !mode_.Stack32() || !fast_paths_.Has(FastPath::kFusedStack) || !CanPend(pending_ + *move)) {
+    return std::nullopt;
+  }
+  return static_cast<int32_t>(pending_ + *move);
+}
+
+bool Emitter::EmitStackAdjust(const GuestInstruction& insn) {
+  const auto pending = PendingAfter(insn);
+  if (!pending) return false;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_LEA) {  // for the flags
     if (pending_ == 0) {
       as_.mov(x86::r8d, x86::r15d);
@@ -100,7 +108,7 @@ bool Emitter::EmitStackAdjust(const GuestInstruction& insn) {
       as_.sub(x86::r8d, constant);
     }
   }
-  pending_ += static_cast<int32_t>(*move);
+  pending_ = *pending;
   Mark(insn.NextEip());
   return true;
 }

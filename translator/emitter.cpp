@@ -91,8 +91,8 @@ void Emitter::Mark(RecoveryEntry entry) {
 
 void Emitter::EmitBytes(std::span<const uint8_t> bytes) { as_.embed(bytes.data(), bytes.size()); }
 
-void Emitter::EmitJumpTo(uint64_t host_address) {
-  uint8_t bytes[5] = {0xE9};
+void Emitter::EmitBranchTo(uint8_t opcode, uint64_t host_address) {
+  uint8_t bytes[5] = {opcode};
   int32_t relative = static_cast<int32_t>(host_address - (host_base_ + Offset() + sizeof bytes));
   std::memcpy(bytes + 1, &relative, sizeof relative);
   EmitBytes(bytes);
@@ -116,7 +116,7 @@ void Emitter::EmitDirectExit(uint32_t target_eip) {
   Mark(target_eip);
   SettleStack({.eip = target_eip});
   if (Linkable(target_eip)) {
-    const uint8_t jump[] = {0xE9};
+    const uint8_t jump[] = {kJump};
     EmitLinkedJump(jump, target_eip);
   } else if (target_eip < BranchTables::SlotsOf(mode_)) {
     as_.mov(x86::r8d, target_eip);
@@ -153,7 +153,7 @@ void Emitter::EmitLoadSlot() {
 void Emitter::EmitDirectCall(uint32_t target_eip) {
   Mark(target_eip);
   if (Linkable(target_eip)) {
-    const uint8_t call[] = {0xE8};
+    const uint8_t call[] = {kCall};
     EmitLinkedJump(call, target_eip);
   } else {
     as_.mov(x86::r8d, target_eip);
@@ -198,7 +198,7 @@ void Emitter::EmitFallThrough(uint32_t eip) {
 
 void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
   as_.mov(x86::r8d, eip);
-  EmitJumpTo(stub);
+  EmitBranchTo(kJump, stub);
 }
 
 void Emitter::EmitInterpret(uint32_t eip) {
@@ -222,13 +222,7 @@ void Emitter::Finish() {
     exit.stub_offset = Offset();
     int32_t to_stub = static_cast<int32_t>(exit.stub_offset - (exit.jump_offset + 4));
     std::memcpy(Buffer() + exit.jump_offset, &to_stub, sizeof to_stub);
-    as_.mov(x86::r8d, exit.target_eip);
-    const uint8_t move_to_r9d[2] = {0x41, 0xB9};
-    EmitBytes(move_to_r9d);
-    exit.link_field = Offset();
-    const uint8_t link[4] = {};
-    EmitBytes(link);
-    EmitJumpTo(stubs_.LinkMiss());
+    EmitBranchTo(kCall, stubs_.LinkMiss());
   }
   code_.flatten();
   code_.resolveUnresolvedLinks();

@@ -22,7 +22,6 @@ struct PendingExit {
   uint32_t target_eip;
   uint32_t jump_offset;  // of the rel32 field
   uint32_t stub_offset = 0;
-  uint32_t link_field = 0;  // offset of the imm32 that names the link
 };
 
 /// A translation made wrong on purpose: behind the instruction at `eip` comes what it does not say.
@@ -92,7 +91,8 @@ class Emitter {
   void EmitLeave(uint32_t eip, uint64_t stub);
   void EmitStep(uint32_t eip, StepOperand step);  // the monitor interprets the instruction, and the block ends
   void EmitBytes(std::span<const uint8_t> bytes);
-  void EmitJumpTo(uint64_t host_address);
+  static constexpr uint8_t kCall = 0xE8, kJump = 0xE9;  // with a rel32
+  void EmitBranchTo(uint8_t opcode, uint64_t host_address);
   /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in
   /// another address space, so such jumps go through this one's branch table.
   bool Linkable(uint32_t target_eip) const;
@@ -132,7 +132,8 @@ class Emitter {
   void EmitStackMove(int32_t delta);            // now, and what was pending with it
   /// Whether the instruction's expansion knows of pending_.
   bool KnowsPending(const GuestInstruction& insn) const;
-  /// ADD, SUB and LEA of ESP and a constant.
+  /// ADD, SUB and LEA of ESP and a constant: what is pending then, unless that is too much.
+  std::optional<int32_t> PendingAfter(const GuestInstruction& insn) const;
   bool EmitStackAdjust(const GuestInstruction& insn);
 
   /// Whether a direct near branch may go there; if not it faults, which is the monitor's to do.

@@ -31,8 +31,10 @@ struct Generator : Xbyak::CodeGenerator {
     L(indirect_miss);  // must be at offset 0: an empty branch-table slot leads here
     EmitLeave(ExitReason::kIndirectMiss);
     L(link_miss);
-    mov(dword[r12 + off::kExitLink], r9d);
-    EmitLeave(ExitReason::kLinkMiss);
+    pop(r9);
+    mov(ptr[r12 + off::kExitSite], r9);
+    mov(dword[r12 + off::kExitReason], static_cast<uint32_t>(ExitReason::kLinkMiss));
+    jmp(save_, T_NEAR);
     L(interpret);
     EmitLeave(ExitReason::kInterpret);
     L(demoted);

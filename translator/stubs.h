@@ -23,7 +23,7 @@ class Stubs {
   /// vcpu.run. Returns at once with kInterrupted when run.kick is set.
   void Enter(Vcpu* vcpu) const { enter_(vcpu); }
 
-  // Where translated code jumps to. In: EIP in r8d; kLinkMiss also the link in r9d.
+  // Where translated code jumps to. In: EIP in r8d; LinkMiss is called instead, and the return address names the link.
   uint64_t IndirectMiss() const { return indirect_miss_; }
   uint64_t LinkMiss() const { return link_miss_; }
   uint64_t LeaveToInterpret() const { return interpret_; }

@@ -217,11 +217,10 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   block.returns = emitter_.TakeReturns();
   block.links.reserve(emitter_.Exits().size());
   for (const PendingExit& exit : emitter_.Exits()) {
-    LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
+    const LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
                                   .stub_offset = block.host_offset + exit.stub_offset,
                                   .target_eip = exit.target_eip,
                                   .same_page = key.mode.Linear(exit.target_eip).Page() == key.Linear().Page()});
-    std::memcpy(host + exit.link_field, &link, sizeof link);
     block.links.push_back(link);
   }
 }

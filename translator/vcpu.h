@@ -14,7 +14,7 @@ namespace ring3 {
 /// Why translated code was left. cpu.state.eip names the instruction to go on with in every case.
 enum class ExitReason : uint32_t {
   kInterrupted,   // a host signal asked for attention
-  kLinkMiss,      // a direct branch whose target is not linked yet: exit_link
+  kLinkMiss,      // a direct branch whose target is not linked yet: exit_site says which; EIP is not filled in
   kIndirectMiss,  // an indirect branch whose target is not in the branch table
   kInterpret,     // the next instruction is for the monitor
   kDemoted,       // the next instruction is at a site that was left to the monitor because its accesses kept faulting
@@ -58,8 +58,8 @@ struct RunContext {
   uint64_t branch_table = 0;        // in: r13
   uint64_t code_base = 0;           // in: r11
   uint64_t target = 0;              // in: where enter jumps to
+  uint64_t exit_site = 0;           // out: kLinkMiss, the host address behind the exit's stub
   uint32_t exit_reason = 0;         // out
-  uint32_t exit_link = 0;           // out: kLinkMiss
   uint32_t host_flags = 0;          // in, out: the flags in eflags::kHostHeld
   uint32_t interrupt_flag = 0;      // in, out: eflags::kIf or 0, the virtual IF
   uint32_t kick = 0;                // in: leave as soon as possible; set by signal handlers and cleared by the monitor
@@ -109,7 +109,7 @@ inline constexpr int kBranchTable = Run(offsetof(RunContext, branch_table));
 inline constexpr int kCodeBase = Run(offsetof(RunContext, code_base));
 inline constexpr int kTarget = Run(offsetof(RunContext, target));
 inline constexpr int kExitReason = Run(offsetof(RunContext, exit_reason));
-inline constexpr int kExitLink = Run(offsetof(RunContext, exit_link));
+inline constexpr int kExitSite = Run(offsetof(RunContext, exit_site));
 inline constexpr int kHostFlags = Run(offsetof(RunContext, host_flags));
 inline constexpr int kInterruptFlag = Run(offsetof(RunContext, interrupt_flag));
 inline constexpr int kKick = Run(offsetof(RunContext, kick));

@@ -16,6 +16,7 @@ std::string VerifyBlock(const Translator& translator, const PhysicalMemory& memo
   CodeUnderTest code{.code = {cache.At(block.host_offset), block.host_bytes},
                      .host_address = host(block.host_offset),
                      .recovery = block.recovery,
+                     .link_miss = stubs.LinkMiss(),
                      .return_check = cache.ReturnCheck(),
                      .counts = counts};
   code.source = {reinterpret_cast<uint64_t>(memory.Flat(block.key.physical)), block.guest_bytes};

@@ -178,10 +178,19 @@ class Verifier {
       return false;
     }
     const bool goes_on = Leave(insn, state);
-    if (!insn.Calls()) return goes_on;
+    if (!insn.Calls() || TargetOf(insn) == block_.link_miss) return goes_on;
     state = HostState::Contract();
     state.registers[kEipScratch] = {Holds::kGuest};
     return true;
+  }
+
+  /// Of a direct jump or call; else 0.
+  static uint64_t TargetOf(const HostInstruction& insn) {
+    const ZydisDecodedOperand& to = insn.operands[0];
+    ZyanU64 target = 0;
+    const bool direct = to.type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+                        ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn.info, &to, insn.address, &target));
+    return direct ? target : 0;
   }
 
   /// A jump or a call; true for a conditional jump.
@@ -196,9 +205,8 @@ class Verifier {
       CheckWayOut(insn, state);
       return false;
     }
-    ZyanU64 target = 0;
-    if (to.type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
-        !ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&insn.info, &to, insn.address, &target))) {
+    const uint64_t target = TargetOf(insn);
+    if (target == 0) {
       Complain(insn, "jumps through memory");
       return false;
     }

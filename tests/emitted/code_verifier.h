@@ -26,6 +26,7 @@ struct CodeUnderTest {
   std::span<const RecoveryEntry> recovery;
   std::function<bool(uint64_t)> may_jump_to;    // outside the block: stubs, other blocks
   std::function<bool(uint32_t)> may_resume_at;  // guest EIPs that the recovery map may name
+  uint64_t link_miss = 0;                       // the stub that exits call, which does not come back
   uint32_t return_check = 0;                    // where return sites look, from the cache's base; 0: nowhere
   HostRange source;                             // readable: what a self-check compares with
   bool counts = false;                          // begins with an execution counter, wherever that is

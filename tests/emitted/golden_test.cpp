@@ -179,8 +179,6 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
   text = Replace(text, "r12((?:\\+r[0-9]+\\*[0-9])?)\\+0x([0-9A-F]+)", [](const std::smatch& m) {
     return "r12" + m[1].str() + "+" + VcpuField(static_cast<uint32_t>(std::stoul(m[2].str(), nullptr, 16)));
   });
-  text = Replace(text, "mov r9d, 0x[0-9A-F]+(?=\n[^\n]*<link miss>)",
-                 [](const std::smatch&) { return "mov r9d, <link>"; });
   return Replace(text, "( physical [0-9a-f]+)|( mode [0-9a-f]+)|( at 0x[0-9a-f]+)",
                  [](const std::smatch&) { return std::string(); });
 }

@@ -221,3 +221,120 @@ TEST_CASE("a fault leaves ESP and memory as they were") {
   trials.Try("push from nowhere", [](Assembler& a) { a.push(dword_ptr(esp, 64)); });
   trials.Report(250);
 }
+
+TEST_CASE("whatever stands between moves of the stack pointer sees where it is") {
+  // Each stands behind two pushes, and before what undoes them.
+  const std::vector<std::pair<const char*, std::function<void(Assembler&)>>> between = {
+      {"a load above", [](Assembler& a) { a.mov(ecx, ptr(esp, 8)); }},
+      {"a store at the top", [](Assembler& a) { a.mov(ptr(esp), ecx); }},
+      {"an index", [](Assembler& a) { a.mov(ecx, ptr(esp, edx, 0, -0x1000)); }},
+      {"sub", [](Assembler& a) { a.sub(esp, 0x18); }},
+      {"add beyond", [](Assembler& a) { a.add(esp, 0x20); }},
+      {"sub and its flags",
+       [](Assembler& a) {
+         a.sub(esp, 0x7F);
+         a.pushfd();
+         a.pop(ecx);
+       }},
+      {"far away and back",
+       [](Assembler& a) {
+         a.sub(esp, 0x12345678);
+         a.add(esp, 0x12345678);
+       }},
+      {"further with each",
+       [](Assembler& a) {
+         for (int i = 0; i < 20; ++i) a.lea(esp, ptr(esp, -0x7FF));
+         a.lea(esp, ptr(esp, 20 * 0x7FF));
+       }},
+      {"lea of it", [](Assembler& a) { a.lea(ecx, ptr(esp, 4)); }},
+      {"lea of itself", [](Assembler& a) { a.lea(esp, ptr(esp, 4)); }},
+      {"copy", [](Assembler& a) { a.mov(ecx, esp); }},
+      {"frame",
+       [](Assembler& a) {
+         a.mov(ebp, esp);
+         a.push(edi);
+         a.leave();
+       }},
+      {"back to a frame",
+       [](Assembler& a) {
+         a.mov(ebp, esp);
+         a.push(edi);
+         a.mov(esp, ebp);
+       }},
+      {"push of itself", [](Assembler& a) { a.push(esp); }},
+      {"pop into itself", [](Assembler& a) { a.pop(esp); }},
+      {"pop of the frame pointer", [](Assembler& a) { a.pop(ebp); }},
+      {"push of memory", [](Assembler& a) { a.push(dword_ptr(esp, 4)); }},
+      {"pop into memory", [](Assembler& a) { a.pop(dword_ptr(esp, 4)); }},
+      {"exchange", [](Assembler& a) { a.xchg(ptr(esp), ecx); }},
+      {"alignment", [](Assembler& a) { a.and_(esp, -16); }},
+      {"a high byte", [](Assembler& a) { a.mov(ptr(esp, 1), ch); }},
+      {"a comparison", [](Assembler& a) { a.cmp(ecx, ptr(esp)); }},
+      {"x87", [](Assembler& a) { a.fild(dword_ptr(esp)); }},
+      {"SSE", [](Assembler& a) { a.movups(xmm1, ptr(esp)); }},
+      {"a segment register",  // whose selector is another here than there
+       [](Assembler& a) {
+         a.mov(ptr(esp, 2), ds);
+         a.mov(word_ptr(esp, 2), 0);
+       }},
+      {"a pushed segment register",
+       [](Assembler& a) {
+         a.push(ds);
+         a.mov(dword_ptr(esp), 0);
+       }},
+      {"a string", [](Assembler& a) { a.stosd(); }},
+      {"a branch",
+       [](Assembler& a) {
+         asmjit::Label label = a.newLabel();
+         a.jz(label);
+         a.push(edi);
+         a.bind(label);
+       }},
+      {"a call and its return",
+       [](Assembler& a) {
+         asmjit::Label function = a.newLabel(), done = a.newLabel();
+         a.call(function);
+         a.jmp(done);
+         a.bind(function);
+         a.push(edi);
+         a.pop(ecx);
+         a.ret(4);
+         a.bind(done);
+       }},
+      {"a call for EIP",
+       [](Assembler& a) {
+         asmjit::Label next = a.newLabel();
+         a.call(next);
+         a.bind(next);
+         a.pop(ecx);
+       }},
+      {"an indirect call",
+       [](Assembler& a) {
+         asmjit::Label function = a.newLabel(), done = a.newLabel();
+         a.lea(ecx, ptr(function));
+         a.call(ecx);
+         a.jmp(done);
+         a.bind(function);
+         a.ret();
+         a.bind(done);
+       }},
+      {"an access nobody may make", [](Assembler& a) { a.mov(ecx, ptr(uint64_t{0x0000'1000})); }},
+      {"a division by zero",
+       [](Assembler& a) {
+         a.mov(ecx, 0);
+         a.div(ecx);
+       }},
+      {"an undefined instruction", [](Assembler& a) { a.ud2(); }},
+  };
+  Trials trials;
+  for (const auto& [name, write] : between) {
+    trials.Try(name, [&](Assembler& a) {
+      a.push(eax);
+      a.push(ebx);
+      write(a);
+      a.pop(edx);
+      a.pop(esi);
+    });
+  }
+  trials.Report(static_cast<unsigned>(between.size()));
+}

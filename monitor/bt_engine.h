@@ -70,6 +70,7 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   CalloutResult StepInPlace(StepOperand step);
   void StepDemoted();
   bool StepsAgain() const;
+  bool DeliverSoftFault();
   LinkId UnfollowedLink();
   void FollowLink(LinkId link);
   CodeLookup LookupHere();

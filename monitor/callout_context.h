@@ -49,6 +49,12 @@ struct CalloutContext {
   ShadowMmu& mmu;
   class BtEngine* engine = nullptr;
   SoftSite* soft_sites = nullptr;
+  /// The soft access that is left to the interpreter, for want of an entry in the monitor's TLB.
+  struct SoftMiss {
+    const SoftMove* move = nullptr;
+    uint32_t linear = 0;
+  };
+  SoftMiss soft_miss{};
 };
 
 /// What translated code compares offsets with in segments that are neither flat nor merely based.

@@ -115,6 +115,7 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
   if (fill.outcome == FillOutcome::kNotGuest || !Recover(context, busy) || busy) return false;
   switch (fill.outcome) {
     case FillOutcome::kGuestFault:
+      translator_.NotePageFault(static_cast<uint64_t>(regs[REG_RIP]));
       vcpu_.run.fault = {Vector::kPageFault, fill.error_code, fill.linear.value};
       Leave(context, ExitReason::kGuestFault);
       break;

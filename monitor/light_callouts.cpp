@@ -293,7 +293,10 @@ bool Move(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
 /// decides whether the site is better off with mappings.
 CalloutResult SoftAccess(Vcpu& vcpu, CalloutArguments arguments, uint32_t linear) {
   SoftSite& site = vcpu.run.callout_context->soft_sites[arguments.operand];
-  if (++site.accesses > site.limit || !Move(vcpu, site.move, linear)) return CalloutResult::kStep;
+  if (++site.accesses > site.limit || !Move(vcpu, site.move, linear)) {
+    vcpu.run.callout_context->soft_miss = {&site.move, linear};
+    return CalloutResult::kStep;
+  }
   vcpu.cpu.state.eip += arguments.length;
   return GoOnInMode(vcpu);
 }

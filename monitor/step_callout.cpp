@@ -1,5 +1,6 @@
 // The callout for what is left to the monitor: one instruction on the slow path, without the engine's loop around it.
 #include <exception>
+#include <utility>
 
 #include "monitor/bt_engine.h"
 #include "monitor/callouts.h"
@@ -67,11 +68,26 @@ bool BtEngine::StepsAgain() const {
   return (state.eflags & eflags::kRf) && !WantsAttention(state, state.eflags & ~eflags::kRf);
 }
 
+/// A soft access to a page that the guest's tables refuse ends as the interpreter would end it, which throws.
+bool BtEngine::DeliverSoftFault() {
+  const auto [move, address] = std::exchange(callouts_.soft_miss, {});
+  if (!move || (move->kind != SoftKind::kLoad && move->kind != SoftKind::kStore)) return false;
+  const GuestLinear linear(address);
+  Cpu& cpu = vcpu_.cpu;
+  if (linear.PageOffset() + move->bytes > kPageSize || !cpu.breakpoints.Armed().empty()) return false;
+  const Access access = move->kind == SoftKind::kLoad ? cpu.Read() : cpu.Write();
+  const WalkResult walk = Walk(cpu.memory.Physical(), mmu_.Paging(), linear, access);
+  if (walk.ok) return false;
+  MonitorActs();
+  Deliver({Vector::kPageFault, walk.error_code, address});
+  return true;
+}
+
 void BtEngine::StepDemoted() {
   const auto site = CurrentSite();
   const uint64_t faults = stats_.faults_delivered;
   if (site) translator_.NoteDemotedExecution(*site);
-  StepOne();
+  if (!DeliverSoftFault()) StepOne();
   if (site && stats_.faults_delivered != faults) translator_.NoteDemotedFault(*site);
 }
 

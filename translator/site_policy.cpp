@@ -42,7 +42,7 @@ unsigned SitePolicy::PromotionsOf(GuestPhysical site) const {
 }
 
 bool SitePolicy::NoteFault(GuestPhysical site) {
-  if (++faults_[site.value] < kFaultsBeforeDemotion) return false;
+  if (++faults_[site.value] < kFaultsBeforeDemotion << PromotionsOf(site)) return false;
   faults_.erase(site.value);
   demoted_[site.value] = {.reason = Reason::kFault, .revocable = true, .promotions = PromotionsOf(site)};
   return true;
@@ -84,7 +84,7 @@ bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
 
 std::optional<uint16_t> SitePolicy::SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches) {
   const auto found = demoted_.find(site.value);
-  if (found == demoted_.end() || found->second.reason != Reason::kUserAccess) return std::nullopt;
+  if (found == demoted_.end() || found->second.reason == Reason::kEmulation) return std::nullopt;
   if (soft_numbers_.size() == kMostSoftSites && !soft_numbers_.contains(site.value)) return std::nullopt;
   const uint16_t number =
       soft_numbers_.try_emplace(site.value, static_cast<uint16_t>(soft_numbers_.size())).first->second;

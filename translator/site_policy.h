@@ -33,8 +33,8 @@ class SitePolicy {
   /// A demoted site was executed by the interpreter. True when it runs so often that it was promoted again.
   bool NoteExecution(GuestPhysical site, uint64_t switches);
 
-  /// The number of the SoftSite of a site that was demoted for its user accesses, which is to do `move` from now on;
-  /// nothing for others, and when there are too many.
+  /// The number of the SoftSite of a demoted site, which is to do `move` from now on; nothing for sites that reach
+  /// devices, and when there are too many.
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches);
   /// By number.
   SoftSite* SoftSites() { return soft_.get(); }

@@ -313,6 +313,19 @@ void Translator::NoteFault(uint64_t host_pc) {
   if (const auto site = SiteOf(host_pc); site && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
 }
 
+void Translator::NotePageFault(uint64_t host_pc) {
+  if (!Paths().Has(FastPath::kFaultingSites) || !Paths().Has(FastPath::kSoftAccesses)) return;
+  const auto site = SiteOf(host_pc);
+  if (!site) return;
+  const BlockMode mode = cache_.Get(cache_.FindByHost(host_pc)).key.mode;
+  GuestInstruction insn;
+  const size_t room = kPageSize - site->PageOffset();
+  if (mode.Code16() || DecoderFor(mode).Decode({memory_.Flat(*site), room}, 0, insn) != DecodeStatus::kOk) return;
+  const auto move = SoftMoveOf(insn);
+  const bool single = move && (move->kind == SoftKind::kLoad || move->kind == SoftKind::kStore);
+  if (single && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
+}
+
 void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!Paths().Has(FastPath::kUserCopySites)) return;
   const auto site = SiteOf(host_pc);

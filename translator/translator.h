@@ -100,6 +100,8 @@ class Translator : public MappingListener {
   void NoteUserAccess(uint64_t host_pc);
   /// The instruction at this host address raised an exception; where that happens often it is demoted.
   void NoteFault(uint64_t host_pc);
+  /// The same for a page fault of the guest's, which counts where soft accesses are possible.
+  void NotePageFault(uint64_t host_pc);
   /// A demoted site raised an exception.
   void NoteDemotedFault(GuestPhysical instruction) { sites_.NoteDemotedFault(instruction); }
   /// A self-checking block found its source changed.

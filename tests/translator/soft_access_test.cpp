@@ -166,6 +166,34 @@ TEST_CASE("soft accesses: a page that is taken away faults at the demoted site")
 
 TEST_CASE("soft accesses: a demoted store to translated code is seen") { RunEverywhere(Remapping("code", WriteCode)); }
 
+TEST_CASE("soft accesses: pages that a kernel maps for a moment are not mapped again and again") {
+  constexpr uint32_t kMoment = 0x5000'0000, kFlags = guest::kPresent | guest::kWritable;
+  const Scenario scenario{"moments", [](TestMachine& machine) {
+                            machine.Reset(0);
+                            machine.Map(kMoment, guest::kScratchFrames, kFlags);
+                            const uint32_t entry = machine.EntryAddress(kMoment);
+                            machine.LoadCode(Assemble(guest::kCode,
+                                                      [&](Assembler& a) {
+                                                        Label top = a.newLabel();
+                                                        a.mov(ecx, kRounds);
+                                                        a.bind(top);
+                                                        a.xor_(dword_ptr(entry), kPageSize);
+                                                        a.invlpg(ptr(kMoment));
+                                                        a.mov(ptr(kMoment + 4), ecx);
+                                                        a.mov(eax, ptr(kMoment + 8));
+                                                        a.dec(ecx);
+                                                        a.jnz(top);
+                                                        a.int3();
+                                                      }),
+                                             0);
+                          }};
+  RunEverywhere(scenario);
+  TestMachine machine;
+  scenario.prepare(machine);
+  machine.Run();
+  CHECK(machine.Signals().faults < kRounds / 4);
+}
+
 TEST_CASE("sites: soft accesses weigh themselves against mappings and address-space switches") {
   constexpr GuestPhysical kSite(0x1000);
   constexpr SoftMove kMove{.kind = SoftKind::kLoad};
@@ -208,4 +236,122 @@ TEST_CASE("sites: each miss of a soft access speaks against promotion") {
     promoted |= policy.NoteExecution(kSite, 0);
   }
   CHECK(!promoted);
+}
+
+namespace {
+
+constexpr uint32_t kDemand = 0x5000'0000, kPages = 300;
+
+/// A gate at CPL 0 for an exception, whose handler returns.
+void SetHandler(TestMachine& machine, Vector vector, const std::function<void(Assembler&)>& handler) {
+  machine.Write(guest::kLowCode, Assemble(guest::kLowCode, [&](Assembler& a) {
+                  handler(a);
+                  a.iretd();
+                }));
+  machine.SetGate(static_cast<uint8_t>(vector), guest::kLowCode, 3);
+}
+
+void Start(TestMachine& machine, const std::function<void(Assembler&)>& write) {
+  machine.Reset(3);
+  machine.LoadCode(Assemble(guest::kCode, write), 0);
+  for (uint32_t gpr : {kEax, kEcx, kEdx, kEbx, kEbp, kEdi}) machine.State().gpr[gpr] = 0;
+  machine.State().gpr[kEsi] = kDemand;
+  machine.Write(guest::kStackFrames, Bytes(guest::kStackBytes));
+}
+
+/// A program that touches pages one after the other, each of which its kernel maps when it faults.
+Scenario DemandZero(const std::function<void(Assembler&)>& touch) {
+  return {"demand-zero", [touch](TestMachine& machine) {
+            Start(machine, [&](Assembler& a) {
+              Label top = a.newLabel();
+              a.mov(ecx, kPages);
+              a.bind(top);
+              touch(a);
+              a.add(esi, kPageSize);
+              a.dec(ecx);
+              a.jnz(top);
+              a.int3();
+            });
+            for (uint32_t i = 0; i < kPages; ++i) {
+              machine.Set<uint32_t>(guest::kScratchFrames + i * kPageSize, 0);
+              machine.Unmap(kDemand + i * kPageSize);
+            }
+            const uint32_t table = machine.EntryAddress(kDemand);
+            SetHandler(machine, Vector::kPageFault, [&](Assembler& a) {
+              a.push(eax);
+              a.push(edx);
+              a.mov(eax, cr2);
+              a.sub(eax, kDemand);
+              a.shr(eax, 12);
+              a.mov(edx, eax);
+              a.shl(edx, 12);
+              a.add(edx, guest::kScratchFrames + kOpenPage);
+              a.mov(ptr(table, eax, 2), edx);
+              a.pop(edx);
+              a.pop(eax);
+              a.add(esp, 4);
+            });
+          }};
+}
+
+uint64_t HostFaults(const Scenario& scenario) {
+  TestMachine machine;
+  scenario.prepare(machine);
+  machine.Run();
+  return machine.Signals().faults;
+}
+
+/// Divides by zero, or not, as often as there are rounds; the handler goes on behind the division.
+Scenario Divisions(uint32_t faulting, uint32_t others) {
+  return {"divisions", [=](TestMachine& machine) {
+            Start(machine, [&](Assembler& a) {
+              Label top = a.newLabel(), divide = a.newLabel();
+              a.mov(ebp, faulting + others);
+              a.bind(top);
+              a.mov(eax, ebp);
+              a.xor_(edx, edx);
+              a.xor_(ecx, ecx);
+              a.cmp(ebp, others);
+              a.ja(divide);
+              a.mov(ecx, 3);
+              a.bind(divide);
+              a.div(ecx);
+              a.adc(ebx, eax);
+              a.add(edi, edx);
+              a.dec(ebp);
+              a.jnz(top);
+              a.int3();
+            });
+            SetHandler(machine, Vector::kDivideError, [](Assembler& a) { a.add(dword_ptr(esp), 2); });
+          }};
+}
+
+}  // namespace
+
+TEST_CASE("faulting sites: a program that touches new pages takes no host signal for each") {
+  const auto store = [](Assembler& a) { a.mov(ptr(esi, 8), ecx); };
+  const auto both = [](Assembler& a) {
+    a.stc();
+    a.mov(ptr(esi, 8), cx);
+    a.adc(edx, ptr(esi, 7));
+    a.mov(eax, ptr(esi));
+    a.add(edi, eax);
+  };
+  const auto across = [](Assembler& a) {
+    a.mov(eax, ptr(esi, kPageSize - 2));
+    a.add(edx, eax);
+  };
+  const Scenario scenarios[] = {DemandZero(store), DemandZero(both), DemandZero(across)};
+  RunEverywhere(scenarios);
+  CHECK(HostFaults(scenarios[0]) < kPages / 4);
+}
+
+TEST_CASE("faulting sites: divisions by zero take few host signals, and other divisions are translated again") {
+  const Scenario scenarios[] = {Divisions(300, 0), Divisions(300, 40'000), Divisions(5, 1000)};
+  RunEverywhere(scenarios);
+  CHECK(HostFaults(scenarios[0]) < 50);
+  TestMachine machine;
+  scenarios[1].prepare(machine);
+  machine.Run();
+  CHECK(machine.Engine().Stats().interpreted < 20'000);
 }

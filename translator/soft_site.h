@@ -27,6 +27,8 @@ struct SoftMove {
   bool is_signed = false;    // kLoad
   bool repeated = false;     // strings
   uint32_t immediate = 0;
+
+  bool IsString() const { return kind == SoftKind::kMoveString || kind == SoftKind::kStoreString; }
 };
 
 /// The memory operands' segments must be flat. Nothing for other instructions.

@@ -322,8 +322,7 @@ void Translator::NotePageFault(uint64_t host_pc) {
   const size_t room = kPageSize - site->PageOffset();
   if (mode.Code16() || DecoderFor(mode).Decode({memory_.Flat(*site), room}, 0, insn) != DecodeStatus::kOk) return;
   const auto move = SoftMoveOf(insn);
-  const bool single = move && (move->kind == SoftKind::kLoad || move->kind == SoftKind::kStore);
-  if (single && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
+  if (move && !move->IsString() && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
 }
 
 void Translator::NoteUserAccess(uint64_t host_pc) {

@@ -341,9 +341,11 @@ TEST_CASE("faulting sites: a program that touches new pages takes no host signal
     a.mov(eax, ptr(esi, kPageSize - 2));
     a.add(edx, eax);
   };
-  const Scenario scenarios[] = {DemandZero(store), DemandZero(both), DemandZero(across)};
+  const auto constant = [](Assembler& a) { a.mov(byte_ptr(esi, 5), 1); };
+  const Scenario scenarios[] = {DemandZero(store), DemandZero(constant), DemandZero(both), DemandZero(across)};
   RunEverywhere(scenarios);
   CHECK(HostFaults(scenarios[0]) < kPages / 4);
+  CHECK(HostFaults(scenarios[1]) < kPages / 4);
 }
 
 TEST_CASE("faulting sites: divisions by zero take few host signals, and other divisions are translated again") {

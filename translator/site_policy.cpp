@@ -9,7 +9,8 @@ constexpr uint32_t kEmulationsBeforeDemotion = 4;
 constexpr uint32_t kUserAccessesBeforeDemotion = 8;
 constexpr uint32_t kFaultsBeforeDemotion = 4;
 // A mapping costs some 25 times an execution on the slow path, and a multiple of that in soft accesses.
-constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64, kExecutionsPerFault = 32;
+constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64, kExecutionsPerFault = 32,
+                   kSoftAccessesPerStep = 8;
 // A wrong promotion costs mappings, a wrong demotion next to nothing: each promotion takes more than the one before.
 constexpr unsigned kMostDoublings = 10;
 
@@ -54,9 +55,11 @@ void SitePolicy::NoteDemotedFault(GuestPhysical site) {
 }
 
 /// So many soft accesses are worth the mappings that were not made: one for each time that the monitor's TLB had to be
-/// filled, and since others may have filled it, one for each address-space switch.
+/// filled, and since others may have filled it, one for each address-space switch. Where it is faults that are spared,
+/// just these count, and a wrong demotion is the worse mistake: a program's own accesses are many.
 uint64_t SitePolicy::SoftLimit(const Demoted& demoted, uint64_t switches) {
   if (!demoted.revocable) return ~uint64_t{0};
+  if (demoted.reason == Reason::kFault) return kSoftAccessesPerMapping * (demoted.misses + 1);
   const uint64_t mappings = demoted.misses + (switches - demoted.switches) + 1;
   return (kSoftAccessesPerMapping << demoted.promotions) * mappings;
 }
@@ -64,7 +67,11 @@ uint64_t SitePolicy::SoftLimit(const Demoted& demoted, uint64_t switches) {
 bool SitePolicy::RunsTooOften(Demoted& demoted, uint64_t switches) {
   if (demoted.soft) {
     SoftSite& soft = soft_[*demoted.soft];
-    if (soft.accesses <= soft.limit) ++demoted.misses;
+    if (demoted.reason == Reason::kFault) {
+      soft.accesses += kSoftAccessesPerStep;
+    } else if (soft.accesses <= soft.limit) {
+      ++demoted.misses;
+    }
     soft.limit = SoftLimit(demoted, switches);
     return soft.accesses > soft.limit;
   }

@@ -238,6 +238,24 @@ TEST_CASE("sites: each miss of a soft access speaks against promotion") {
   CHECK(!promoted);
 }
 
+TEST_CASE("sites: a program that roams over more memory than the monitor's TLB covers gets its mappings back") {
+  constexpr GuestPhysical kSite(0x1000);
+  for (const bool faults : {false, true}) {
+    INFO("each step ends in a fault: " << faults);
+    SitePolicy policy;
+    while (!policy.NoteFault(kSite)) {
+    }
+    SoftSite& soft = policy.SoftSites()[*policy.SoftSiteFor(kSite, {.kind = SoftKind::kLoad}, 0)];
+    unsigned steps = 0;
+    for (bool promoted = false; !promoted && steps < 10'000; ++steps) {
+      ++soft.accesses;
+      promoted = policy.NoteExecution(kSite, 0);
+      if (faults) policy.NoteDemotedFault(kSite);
+    }
+    CHECK((steps < 20) != faults);
+  }
+}
+
 namespace {
 
 constexpr uint32_t kDemand = 0x5000'0000, kPages = 300;

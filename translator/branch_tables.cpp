@@ -17,6 +17,8 @@ constexpr uint64_t kPageSlotBytes = kPageSize * BranchTables::kSlotBytes;
 constexpr uint32_t kChunkSlots = kPageSize / 64;
 /// An empty table keeps the memory of so many pages: giving it back and getting it again costs more than zeroing.
 constexpr size_t kKeptPages = 128;
+/// Above so many in all tables none is kept. A page takes 16 KiB at most.
+constexpr size_t kMostPages = 1536;
 
 void* Reserve(uint64_t bytes, int protection) {
   void* memory = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -98,6 +100,7 @@ void BranchTables::Insert(uint32_t eip, uint32_t code_offset) {
   if (!current_->listed_pages[page]) {
     current_->listed_pages[page] = true;
     current_->list.push_back(page);
+    ++listed_pages_;
   }
   current_->chunks[page] |= uint64_t{1} << (eip & kPageMask) / kChunkSlots;
   current_->slots[eip] = code_offset;
@@ -127,6 +130,7 @@ void BranchTables::Release(Table& table) {
     table.chunks[page] = 0;
     table.filled_pages[page] = table.listed_pages[page] = false;
   }
+  listed_pages_ -= table.list.size();
   table.list.clear();
 }
 
@@ -159,7 +163,8 @@ void BranchTables::ClearPages(WindowId window, GuestLinear page, uint32_t pages)
 
 void BranchTables::Empty(Table& table) {
   ++changes_;
-  if (table.list.size() > kKeptPages || !fast_paths_.Has(FastPath::kKeptBranchTables)) return Release(table);
+  const bool many = table.list.size() > kKeptPages || listed_pages_ > kMostPages;
+  if (many || !fast_paths_.Has(FastPath::kKeptBranchTables)) return Release(table);
   for (const uint32_t page : table.list) {
     if (table.filled_pages[page]) ClearPage(table, page);
   }

@@ -76,7 +76,7 @@ class BranchTables {
   static void Allocate(Table& table, uint64_t slots);
   void ClearSlots(Table& table, uint32_t first, uint64_t count);
   static void ClearPage(Table& table, uint32_t page_number);
-  static void Release(Table& table);
+  void Release(Table& table);
   void Empty(Table& table);
 
   const FastPaths fast_paths_;
@@ -85,6 +85,7 @@ class BranchTables {
   std::unordered_map<BlockMode, std::vector<Table*>, ModeHash> by_mode_;
   Table* current_ = nullptr;
   std::array<const Table*, kRecent> recent_{};
+  size_t listed_pages_ = 0;  // of all tables
   uint64_t selections_ = 0, changes_ = 0;
 };
 

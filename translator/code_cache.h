@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <vector>
 
@@ -131,8 +132,8 @@ class CodeCache {
   bool checks_returns_ = false;
   std::vector<Segment> segments_;
   unsigned current_ = 0;
-  std::vector<Block> blocks_{1};
-  std::vector<Link> links_{1};
+  std::deque<Block> blocks_{1};  // they are many: a vector would double its memory
+  std::deque<Link> links_{1};
   std::vector<BlockId> free_blocks_;
   std::vector<LinkId> free_links_;
   std::vector<BlockId> buckets_;

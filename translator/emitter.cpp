@@ -86,7 +86,11 @@ bool Emitter::TryEmit(const GuestInstruction& insn) {
 void Emitter::Mark(RecoveryEntry entry) {
   entry.host_offset = static_cast<uint16_t>(Offset());
   entry.esp_delta = static_cast<int16_t>(pending_);
-  recovery_.push_back(entry);
+  if (!recovery_.empty() && recovery_.back().host_offset == entry.host_offset) {
+    recovery_.back() = entry;
+  } else {
+    recovery_.push_back(entry);
+  }
 }
 
 void Emitter::EmitBytes(std::span<const uint8_t> bytes) { as_.embed(bytes.data(), bytes.size()); }

@@ -8,15 +8,16 @@
 namespace ring3 {
 
 struct RecoveryEntry {
-  uint16_t host_offset = 0;     // from the block's start; holds until the next entry's
-  int16_t esp_delta = 0;        // bytes to add to ESP
-  bool eip_in_scratch = false;  // EIP is in r8d instead
-  bool ebp_in_scratch = false;  // EBP is in r8d (LEAVE)
-  bool busy = false;    // in the middle of an expansion that cannot fault: an asynchronous signal must step on first
-  bool repeating = false;  // a REP string instruction: what interrupts it here does so between two iterations
-  bool shadow = false;     // the instruction before was STI: no interrupt may be taken here
+  uint16_t host_offset = 0;         // from the block's start; holds until the next entry's
+  int16_t esp_delta = 0;            // bytes to add to ESP
+  bool eip_in_scratch : 1 = false;  // EIP is in r8d instead
+  bool ebp_in_scratch : 1 = false;  // EBP is in r8d (LEAVE)
+  bool busy : 1 = false;  // in the middle of an expansion that cannot fault: an asynchronous signal must step on first
+  bool repeating : 1 = false;  // a REP string instruction: what interrupts it here does so between two iterations
+  bool shadow : 1 = false;     // the instruction before was STI: no interrupt may be taken here
   uint32_t eip = 0;
 };
+static_assert(sizeof(RecoveryEntry) == 12, "there are some millions of them");
 
 /// The entry that governs `host_offset`, in a map sorted by host_offset whose first entry is at 0.
 inline const RecoveryEntry& FindRecovery(std::span<const RecoveryEntry> map, uint32_t host_offset) {

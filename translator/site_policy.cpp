@@ -92,13 +92,12 @@ bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
 std::optional<uint16_t> SitePolicy::SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches) {
   const auto found = demoted_.find(site.value);
   if (found == demoted_.end() || found->second.reason == Reason::kEmulation) return std::nullopt;
-  if (soft_numbers_.size() == kMostSoftSites && !soft_numbers_.contains(site.value)) return std::nullopt;
-  const uint16_t number =
-      soft_numbers_.try_emplace(site.value, static_cast<uint16_t>(soft_numbers_.size())).first->second;
+  const std::pair key{site.value, move};
+  if (soft_numbers_.size() == kMostSoftSites && !soft_numbers_.contains(key)) return std::nullopt;
+  const uint16_t number = soft_numbers_.try_emplace(key, static_cast<uint16_t>(soft_numbers_.size())).first->second;
   Demoted& demoted = found->second;
-  if (!demoted.soft) soft_[number] = {.limit = SoftLimit(demoted, switches)};
+  if (demoted.soft != number) soft_[number] = {.move = move, .limit = SoftLimit(demoted, switches)};
   demoted.soft = number;
-  soft_[number].move = move;
   return number;
 }
 

@@ -2,6 +2,7 @@
 // over the flat view of guest RAM.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 
@@ -28,6 +29,7 @@ struct SoftMove {
   bool repeated = false;     // strings
   uint32_t immediate = 0;
 
+  auto operator<=>(const SoftMove&) const = default;
   bool IsString() const { return kind == SoftKind::kMoveString || kind == SoftKind::kStoreString; }
 };
 

@@ -238,6 +238,20 @@ TEST_CASE("sites: each miss of a soft access speaks against promotion") {
   CHECK(!promoted);
 }
 
+TEST_CASE("sites: a store where a load was does not make blocks of the load store") {
+  constexpr GuestPhysical kSite(0x1000);
+  constexpr SoftMove kLoad{.kind = SoftKind::kLoad}, kStore{.kind = SoftKind::kStore};
+  SitePolicy policy;
+  while (!policy.NoteFault(kSite)) {
+  }
+  const auto load = policy.SoftSiteFor(kSite, kLoad, 0), store = policy.SoftSiteFor(kSite, kStore, 0);
+  REQUIRE(load);
+  REQUIRE(store);
+  CHECK(policy.SoftSites()[*load].move == kLoad);
+  CHECK(policy.SoftSites()[*store].move == kStore);
+  CHECK(policy.SoftSiteFor(kSite, kLoad, 0) == load);
+}
+
 TEST_CASE("sites: a program that roams over more memory than the monitor's TLB covers gets its mappings back") {
   constexpr GuestPhysical kSite(0x1000);
   for (const bool faults : {false, true}) {

@@ -1,7 +1,8 @@
-// The stack pointer's moves, fused: a push stores below r15 and leaves it alone; the LEA that moves it comes once, where
-// something needs the register itself. Until then ESP is r15d + pending_, which the recovery map says of each place.
+// The stack pointer's moves, fused: a push stores below r15 and leaves it alone; the LEA that moves it comes once,
+// where something needs the register itself. Until then ESP is r15d + pending_, which the recovery map says of each
+// place.
 #include <cstdint>
-#include <limits>
+#include <optional>
 
 #include "translator/emitter.h"
 #include "translator/host_registers.h"
@@ -18,7 +19,8 @@ bool IsRegister(const ZydisDecodedOperand& op, ZydisRegister reg) {
 
 bool NamesStackPointer(const GuestInstruction& insn) {
   for (unsigned i = 0; i < insn.info.operand_count; ++i) {
-    if (IsRegister(insn.operands[i], ZYDIS_REGISTER_ESP) || IsRegister(insn.operands[i], ZYDIS_REGISTER_SP)) return true;
+    if (IsRegister(insn.operands[i], ZYDIS_REGISTER_ESP) || IsRegister(insn.operands[i], ZYDIS_REGISTER_SP))
+      return true;
   }
   return false;
 }
@@ -33,15 +35,19 @@ std::optional<int64_t> ConstantMove(const GuestInstruction& insn) {
   if (insn.info.operand_width != 32 || !IsRegister(insn.operands[0], ZYDIS_REGISTER_ESP)) return std::nullopt;
   const ZydisDecodedOperand& from = insn.operands[1];
   const bool lea = insn.info.mnemonic == ZYDIS_MNEMONIC_LEA;
-  if (lea && from.mem.base == ZYDIS_REGISTER_ESP && from.mem.index == ZYDIS_REGISTER_NONE) return AddressOf(from).displacement;
+  if (lea && from.mem.base == ZYDIS_REGISTER_ESP && from.mem.index == ZYDIS_REGISTER_NONE)
+    return AddressOf(from).displacement;
   if (from.type != ZYDIS_OPERAND_TYPE_IMMEDIATE) return std::nullopt;
   if (insn.info.mnemonic == ZYDIS_MNEMONIC_ADD) return from.imm.value.s;
   if (insn.info.mnemonic == ZYDIS_MNEMONIC_SUB) return -from.imm.value.s;
   return std::nullopt;
 }
 
-/// What the recovery map can express.
-bool CanPend(int64_t bytes) { return bytes == static_cast<int16_t>(bytes); }
+/// The recovery map can express this, and one more push or pop, behind which what pends is settled.
+bool CanPend(int64_t bytes) {
+  constexpr int64_t kMost = 0x4000;
+  return -kMost <= bytes && bytes <= kMost;
+}
 
 }  // namespace
 
@@ -54,8 +60,8 @@ bool Emitter::KnowsPending(const GuestInstruction& insn) const {
       return !NamesStackPointer(insn) || IsFrameMove(insn) || PendingAfter(insn);
     case InstructionClass::kStack: {
       const ZydisDecodedOperand& op = insn.operands[0];
-      const bool segment = op.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                           ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT;
+      const bool segment =
+          op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT;
       return !segment && !IsRegister(op, ZYDIS_REGISTER_ESP) && !IsRegister(op, ZYDIS_REGISTER_SP);
     }
     case InstructionClass::kCall:

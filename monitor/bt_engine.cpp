@@ -33,7 +33,10 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
       mmu_(mmu),
       translator_(translator),
       trace_(trace),
-      callouts_{.tables = translator.Tables(), .learnt = learnt_, .links_blocks = translator.LinksBlocks(), .mmu = mmu,
+      callouts_{.tables = translator.Tables(),
+                .learnt = learnt_,
+                .links_blocks = translator.LinksBlocks(),
+                .mmu = mmu,
                 .engine = this,
                 .soft_sites = translator.SoftSites()} {
   InstallCallouts(vcpu_, callouts_);

@@ -2,7 +2,6 @@
 #include "monitor/callouts.h"
 
 #include "monitor/bt_engine.h"
-
 #include "monitor/cpu/privileged.h"
 #include "monitor/light_callouts.h"
 

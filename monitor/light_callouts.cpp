@@ -1,5 +1,5 @@
-// Light callouts: the usual case of each instruction, with every check of the slow path; all else is declined. This file
-// is compiled for general registers only and may call nothing that is not.
+// Light callouts: the usual case of each instruction, with every check of the slow path; all else is declined. This
+// file is compiled for general registers only and may call nothing that is not.
 #include "monitor/light_callouts.h"
 
 #include <cstring>
@@ -168,8 +168,7 @@ CalloutResult SystemExit(Vcpu& vcpu, CalloutArguments, uint32_t) {
 
 CalloutResult Cpuid(Vcpu& vcpu, CalloutArguments arguments, uint32_t) {
   CpuState& state = vcpu.cpu.state;
-  const CalloutContext::CpuidAnswer& answer =
-      vcpu.run.callout_context->CpuidSlot(state.gpr[kEax], state.gpr[kEcx]);
+  const CalloutContext::CpuidAnswer& answer = vcpu.run.callout_context->CpuidSlot(state.gpr[kEax], state.gpr[kEcx]);
   const bool known = answer.known && answer.leaf == state.gpr[kEax] && answer.subleaf == state.gpr[kEcx] &&
                      answer.cr4 == (state.cr4 & cr4::kOsxsave) && answer.xcr0 == state.xcr0;
   if (!known) return kDeclined;
@@ -259,7 +258,8 @@ bool MoveString(Vcpu& vcpu, const SoftMove& move, bool user) {
   if (count != 0) {
     LinearMemory& memory = vcpu.cpu.memory;
     uint8_t* to = memory.CachedWrite(GuestLinear(state.gpr[kEdi]), bytes, {AccessType::kWrite, user});
-    const uint8_t* from = moves ? memory.CachedRead(GuestLinear(state.gpr[kEsi]), bytes, {AccessType::kRead, user}) : to;
+    const uint8_t* from =
+        moves ? memory.CachedRead(GuestLinear(state.gpr[kEsi]), bytes, {AccessType::kRead, user}) : to;
     if (!to || !from) return false;
     const uint32_t value = state.gpr[kEax];
     if (moves && move.bytes == 1) asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");

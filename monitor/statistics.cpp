@@ -44,8 +44,9 @@ ordered_json Mnemonics(const EngineStats& engine) {
 }
 
 ordered_json Callouts(const std::array<uint64_t, CalloutContext::kCallouts>& counts) {
-  constexpr const char* kNames[] = {"int",          "iretd", "sysenter", "sysexit",         "cpuid",          "clts",
-                                    "load-segment", "soft-access", "in",    "out",      "move-to-control", "invalidate-page", "interpret"};
+  constexpr const char* kNames[] = {
+      "int",         "iretd", "sysenter", "sysexit",         "cpuid",           "clts",     "load-segment",
+      "soft-access", "in",    "out",      "move-to-control", "invalidate-page", "interpret"};
   static_assert(std::size(kNames) == CalloutContext::kCallouts);
   ordered_json out;
   for (unsigned i = 0; i < counts.size(); ++i) out[kNames[i]] = counts[i];

@@ -10,8 +10,8 @@ namespace {
 
 /// The instruction left something that the engine's loop looks at before it enters translated code.
 bool WantsAttention(const CpuState& state, uint32_t flags) {
-  return (flags & (eflags::kTf | eflags::kRf)) || state.interrupt_shadow || state.halted ||
-         state.DebugTrapDue() || state.NmiDue();
+  return (flags & (eflags::kTf | eflags::kRf)) || state.interrupt_shadow || state.halted || state.DebugTrapDue() ||
+         state.NmiDue();
 }
 
 /// Leaves with EFLAGS whole in the state, as translated code cannot hold all of them.

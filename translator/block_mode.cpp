@@ -25,8 +25,7 @@ struct ShapeTable {
   constexpr ShapeTable() {
     for (unsigned attributes = 0; attributes < kAttributeValues; ++attributes) {
       for (const bool paragraphs : {false, true}) {
-        shapes[paragraphs][attributes] =
-            static_cast<uint8_t>(ShapeOf(static_cast<uint16_t>(attributes), paragraphs));
+        shapes[paragraphs][attributes] = static_cast<uint8_t>(ShapeOf(static_cast<uint16_t>(attributes), paragraphs));
       }
     }
   }

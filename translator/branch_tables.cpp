@@ -32,7 +32,8 @@ uint64_t ChunkBytes(size_t pages) { return pages * sizeof(uint64_t); }
 
 }  // namespace
 
-BranchTables::BranchTables(FastPaths fast_paths) : fast_paths_(fast_paths), wide_(kWideTables), narrow_(kNarrowTables) {}
+BranchTables::BranchTables(FastPaths fast_paths)
+    : fast_paths_(fast_paths), wide_(kWideTables), narrow_(kNarrowTables) {}
 
 BranchTables::~BranchTables() {
   for (std::vector<Table>* tables : {&wide_, &narrow_}) {

@@ -1,5 +1,6 @@
-// Callouts: translated code jumps to a stub, which has the monitor execute one instruction and goes straight on with the
-// code at the new EIP. Anything unusual is declined, and then executed on the slow path as if there were no callout.
+// Callouts: translated code jumps to a stub, which has the monitor execute one instruction and goes straight on with
+// the code at the new EIP. Anything unusual is declined, and then executed on the slow path as if there were no
+// callout.
 #pragma once
 
 #include <cstdint>

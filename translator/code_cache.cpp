@@ -38,7 +38,8 @@ uint8_t* AlignedToHugePages(void* memory) {
 
 }  // namespace
 
-CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns) : bytes_(bytes), buckets_(kBuckets, kNone) {
+CodeCache::CodeCache(uint64_t bytes, uint32_t reserved_bytes, bool check_returns)
+    : bytes_(bytes), buckets_(kBuckets, kNone) {
   if (bytes < kMinBytes || bytes > (1u << 30)) {
     throw UsageError("translation cache size must lie between 256K and 1G");
   }

@@ -20,7 +20,7 @@ inline constexpr uint32_t kNone = 0;  // no block, no link
 
 struct BlockKey {
   GuestPhysical physical;  // of the first byte
-  uint32_t eip = 0;  // offset in the code segment
+  uint32_t eip = 0;        // offset in the code segment
   BlockMode mode;
   GuestLinear Linear() const { return mode.Linear(eip); }
   bool operator==(const BlockKey&) const = default;
@@ -36,7 +36,7 @@ struct Block {
   std::vector<RecoveryEntry> recovery;
   std::vector<LinkId> links;  // its direct exits
   ReturnSites returns;
-  LinkId incoming = kNone;    // links of other blocks that jump here
+  LinkId incoming = kNone;  // links of other blocks that jump here
   BlockId next_in_bucket = kNone;
   bool live = false;  // found by lookup; a dead block's code may still be running
 };

@@ -33,7 +33,8 @@ std::vector<Line> GuestLines(const Decoder& decoder, const Block& block, std::sp
   GuestInstruction insn;
   for (uint32_t at = 0; at < block.guest_bytes;) {
     unsigned length = 1;
-    std::string text = Disassemble(source.subspan(at), block.key.eip + at, code16 ? CodeSize::k16 : CodeSize::k32, length);
+    std::string text =
+        Disassemble(source.subspan(at), block.key.eip + at, code16 ? CodeSize::k16 : CodeSize::k32, length);
     DecodeStatus status = decoder.Decode(source.subspan(at), block.key.eip + at, insn);
     char letter = status == DecodeStatus::kOk ? NameOf(insn.row.cls).letter : 'M';
     lines.push_back({block.key.eip + at, fmt::format("{} {:08x}  {}", letter, block.key.eip + at, text)});
@@ -70,7 +71,8 @@ void DumpBlock(FILE* out, const Decoder& decoder, const CodeCache& cache, const 
                const PhysicalMemory& memory) {
   const uint32_t code_base = block.key.mode.Code().base;
   fmt::print(out, "block eip {:08x}{} physical {:08x} mode {:08x}: {} guest bytes, {} host bytes at {:p}\n",
-             block.key.eip, code_base ? fmt::format(" cs base {:08x}", code_base) : "", block.key.physical.value, block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
+             block.key.eip, code_base ? fmt::format(" cs base {:08x}", code_base) : "", block.key.physical.value,
+             block.key.mode.Bits(), block.guest_bytes, block.host_bytes,
              static_cast<void*>(cache.At(block.host_offset)));
   const std::vector<uint8_t> source = SourceOf(block, memory);
   const std::vector<Line> guest = GuestLines(decoder, block, source);

@@ -41,7 +41,8 @@ void TakePrefixes(const GuestInstruction& insn, bool code16, Parts& parts) {
     uint8_t value = raw.prefixes[i].value;
     bool mandatory = raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_MANDATORY;
     // REP prefixes without a meaning here may have one on the host (TZCNT, HLE); segments and 67h are rebuilt.
-    const bool keep = (value == kOperandSize && (mandatory || !resized)) || value == 0xF0 || ((value == 0xF2 || value == 0xF3) && mandatory);
+    const bool keep = (value == kOperandSize && (mandatory || !resized)) || value == 0xF0 ||
+                      ((value == 0xF2 || value == 0xF3) && mandatory);
     const bool seen =
         std::find(parts.prefixes, parts.prefixes + parts.prefix_count, value) != parts.prefixes + parts.prefix_count;
     if (keep && !seen) parts.prefixes[parts.prefix_count++] = value;

@@ -17,8 +17,9 @@ bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
   const bool to_memory = to.type == ZYDIS_OPERAND_TYPE_MEMORY;
   if (to_memory && !Addressable(insn, to)) return false;
   emitted_class_ = InstructionClass::kSegment;
-  as_.movzx(x86::r8d,
-            x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(static_cast<Seg>(ZydisRegisterGetId(from.reg.value)))));
+  as_.movzx(
+      x86::r8d,
+      x86::word_ptr(x86::r12, vcpu_offset::SegmentSelector(static_cast<Seg>(ZydisRegisterGetId(from.reg.value)))));
   if (to_memory) {
     EmitStoreScratch(EmitAddress(insn, to), 2);
     return true;
@@ -31,8 +32,7 @@ bool Emitter::EmitSegmentMove(const GuestInstruction& insn) {
 /// monitor does the rest.
 bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
   const ZydisDecodedOperand& to = insn.operands[0];
-  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER ||
-      ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
+  if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || ZydisRegisterGetClass(to.reg.value) != ZYDIS_REGCLASS_SEGMENT) {
     return false;
   }
   const bool may_inline = fast_paths_.Has(FastPath::kInlineSegmentLoads);
@@ -49,7 +49,9 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
     // The rest would be too long for the short jumps around it.
     const ZydisDecodedOperand& from = insn.operands[1];
     const bool memory = from.type == ZYDIS_OPERAND_TYPE_MEMORY;
-    if (memory && (insn.Is16BitAddress() || mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(from.mem.segment))) != SegmentShape::kFlat)) return false;
+    if (memory && (insn.Is16BitAddress() ||
+                   mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(from.mem.segment))) != SegmentShape::kFlat))
+      return false;
     if (!EmitLoadSelector(insn)) return false;
   }
   emitted_class_ = InstructionClass::kSegment;

@@ -205,9 +205,7 @@ void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
   EmitBranchTo(kJump, stub);
 }
 
-void Emitter::EmitInterpret(uint32_t eip) {
-  EmitStep(eip, {});
-}
+void Emitter::EmitInterpret(uint32_t eip) { EmitStep(eip, {}); }
 
 void Emitter::EmitStep(uint32_t eip, StepOperand step) {
   SettleStack({.eip = eip});

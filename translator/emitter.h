@@ -121,7 +121,7 @@ class Emitter {
   void EmitOffset(const GuestAddress& address, bool address16);  // r9d := offset in the segment
   HostOperand EmitBased(Seg segment, const GuestAddress& address);
   HostOperand EmitGatherAddress(Seg segment, const GuestAddress& address, const ZydisDecodedOperand& memory);
-  HostOperand EmitSegmented(Seg segment, unsigned bytes);        // for `bytes` at offset r9d
+  HostOperand EmitSegmented(Seg segment, unsigned bytes);  // for `bytes` at offset r9d
   bool FlatStack() const { return mode_.Stack32() && mode_.Shape(Seg::kSs) == SegmentShape::kFlat; }
   HostOperand EmitStackSlot(int32_t delta, unsigned bytes);  // `delta` bytes from the stack pointer
 
@@ -170,7 +170,7 @@ class Emitter {
   bool EmitPush(const GuestInstruction& insn);
   bool EmitPop(const GuestInstruction& insn);
   bool EmitLeave(const GuestInstruction& insn);
-  bool EmitString(const GuestInstruction& insn);       // emit_string.cpp
+  bool EmitString(const GuestInstruction& insn);  // emit_string.cpp
   bool EmitFlatString(const GuestInstruction& insn);
   bool EmitOneElement(const GuestInstruction& insn);
   void EmitStringStep(unsigned bytes);

@@ -35,7 +35,8 @@ struct HostEncoding {
   std::optional<VexPrefix> vex;  // instead of mandatory prefixes, escape bytes and REX
 
   uint8_t Rex() const {
-    return static_cast<uint8_t>((wide ? 8 : 0) | (reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) | (operand.rex_b || opcode_rex_b ? 1 : 0));
+    return static_cast<uint8_t>((wide ? 8 : 0) | (reg >= 8 ? 4 : 0) | (operand.rex_x ? 2 : 0) |
+                                (operand.rex_b || opcode_rex_b ? 1 : 0));
   }
 };
 

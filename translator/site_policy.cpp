@@ -31,10 +31,8 @@ bool SitePolicy::NoteUserAccess(GuestPhysical site) {
 }
 
 void SitePolicy::DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_t switches) {
-  demoted_[site.value] = {.reason = Reason::kUserAccess,
-                          .revocable = revocable,
-                          .switches = switches,
-                          .promotions = PromotionsOf(site)};
+  demoted_[site.value] = {
+      .reason = Reason::kUserAccess, .revocable = revocable, .switches = switches, .promotions = PromotionsOf(site)};
 }
 
 unsigned SitePolicy::PromotionsOf(GuestPhysical site) const {

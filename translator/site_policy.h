@@ -61,7 +61,8 @@ class SitePolicy {
 
   std::unordered_map<uint64_t, Demoted> demoted_;
   std::unordered_map<uint64_t, unsigned> promotions_;  // how often a site was demoted in vain
-  // A number stands for one move for good: blocks of the same site may have been made from other bytes, in another mode.
+  // A number stands for one move for good: blocks of the same site may have been made from other bytes, in another
+  // mode.
   std::map<std::pair<uint64_t, SoftMove>, uint16_t> soft_numbers_;
   std::unique_ptr<SoftSite[]> soft_ = std::make_unique<SoftSite[]>(kMostSoftSites);
   std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_, faults_;

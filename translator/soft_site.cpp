@@ -28,8 +28,8 @@ std::optional<SoftMove> StringMove(const GuestInstruction& insn) {
   if (insn.info.meta.category != ZYDIS_CATEGORY_STRINGOP || !(moves || stores)) return std::nullopt;
   return SoftMove{.kind = moves ? SoftKind::kMoveString : SoftKind::kStoreString,
                   .bytes = static_cast<uint8_t>(insn.operands[0].size / 8),
-                  .repeated = (insn.info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE |
-                                                       ZYDIS_ATTRIB_HAS_REPE)) != 0};
+                  .repeated = (insn.info.attributes &
+                               (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE | ZYDIS_ATTRIB_HAS_REPE)) != 0};
 }
 
 std::optional<SoftMove> Load(const GuestInstruction& insn) {

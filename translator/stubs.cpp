@@ -22,9 +22,8 @@ static_assert(eflags::kOf == 1u << kOverflowBit);
 const Xbyak::Reg64 kCalleeSaved[] = {rbx, rbp, r12, r13, r14, r15};
 
 struct Generator : Xbyak::CodeGenerator {
-  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, light_callout, full_callout,
-      leave_recorded,
-      leave_unentered, return_sentinel, sentinel_end;
+  Xbyak::Label enter, enter_check, enter_end, indirect_miss, link_miss, interpret, demoted, stale, light_callout,
+      full_callout, leave_recorded, leave_unentered, return_sentinel, sentinel_end;
   std::array<Xbyak::Label, StepOperand::kCount> steps;
 
   explicit Generator(uint8_t* memory) : CodeGenerator(Stubs::kBytes, memory) {
@@ -135,7 +134,6 @@ struct Generator : Xbyak::CodeGenerator {
     for (int i = 0; i < kXmmCount; ++i) vmovaps(Xbyak::Ymm(i), ptr[r12 + SavedVector(i)]);
     ldmxcsr(ptr[r12 + off::kMxcsr]);
     jmp(fpu_loaded_, T_NEAR);
-
   }
 
   /// The flags in host_flags, DF being clear. POPF would take several times as long.
@@ -212,7 +210,8 @@ struct Generator : Xbyak::CodeGenerator {
     cmp(eax, static_cast<uint32_t>(CalloutResult::kStep));
     cmove(esi, ecx);
     mov(rdi, r12);
-    call(ptr[r12 + off::kCallouts + static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
+    call(ptr[r12 + off::kCallouts +
+             static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
     L(full_called_);
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
     jne(leave_saved_, T_NEAR);
@@ -267,7 +266,8 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label light_done_, step_, full_called_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_, leave_saved_, host_mxcsr_;
+  Xbyak::Label light_done_, step_, full_called_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_,
+      leave_saved_, host_mxcsr_;
 };
 
 }  // namespace

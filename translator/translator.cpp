@@ -148,7 +148,8 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       emitter_.EmitDemoted(insn, SoftSiteFor(key.physical + at, insn));
     } else {
       emitter_.EmitInstruction(insn);
-      if (options_.sabotage.At(insn.eip) && !emitter_.Ended()) emitter_.EmitSabotage(options_.sabotage.kind, insn.NextEip());
+      if (options_.sabotage.At(insn.eip) && !emitter_.Ended())
+        emitter_.EmitSabotage(options_.sabotage.kind, insn.NextEip());
     }
     at += insn.length;
     ++block.guest_instructions;
@@ -218,9 +219,9 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   block.links.reserve(emitter_.Exits().size());
   for (const PendingExit& exit : emitter_.Exits()) {
     const LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
-                                  .stub_offset = block.host_offset + exit.stub_offset,
-                                  .target_eip = exit.target_eip,
-                                  .same_page = key.mode.Linear(exit.target_eip).Page() == key.Linear().Page()});
+                                        .stub_offset = block.host_offset + exit.stub_offset,
+                                        .target_eip = exit.target_eip,
+                                        .same_page = key.mode.Linear(exit.target_eip).Page() == key.Linear().Page()});
     block.links.push_back(link);
   }
 }
@@ -347,6 +348,8 @@ TranslatorStats Translator::Stats() const {
   return stats;
 }
 
-void Translator::Dump(FILE* out, BlockId id) const { DumpBlock(out, DecoderFor(cache_.Get(id).key.mode), cache_, cache_.Get(id), memory_); }
+void Translator::Dump(FILE* out, BlockId id) const {
+  DumpBlock(out, DecoderFor(cache_.Get(id).key.mode), cache_, cache_.Get(id), memory_);
+}
 
 }  // namespace ring3

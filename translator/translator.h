@@ -28,10 +28,10 @@ struct TranslatorOptions {
   uint64_t cache_bytes = 32u << 20;
   unsigned max_block_instructions = 64;  // 1: one-instruction blocks, for lockstep debugging
   FastPaths fast_paths;
-  bool count_executions = false;         // blocks count how often they run (for --stats)
-  FILE* dump = nullptr;                  // every block, guest and host code side by side
-  bool record_blocks = false;            // blocks write a BlockRecord when they are entered
-  Sabotage sabotage;                     // a wrong translation, to test whoever claims to find such
+  bool count_executions = false;  // blocks count how often they run (for --stats)
+  FILE* dump = nullptr;           // every block, guest and host code side by side
+  bool record_blocks = false;     // blocks write a BlockRecord when they are entered
+  Sabotage sabotage;              // a wrong translation, to test whoever claims to find such
 };
 
 using ClassCounts = std::array<uint64_t, static_cast<unsigned>(InstructionClass::kCount)>;
@@ -155,7 +155,7 @@ class Translator : public MappingListener {
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them
-  uint64_t disconnected_pages_ = 0;  // of the supervisor's, ever
+  uint64_t disconnected_pages_ = 0;                               // of the supervisor's, ever
   TranslatorStats stats_;
 };
 

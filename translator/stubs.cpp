@@ -202,8 +202,10 @@ struct Generator : Xbyak::CodeGenerator {
 
     L(full_callout);
     EmitCallCallout(true);
-    cmp(eax, static_cast<uint32_t>(CalloutResult::kDeclined));
-    jne(full_called_, T_NEAR);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
+    je(full_done_, T_NEAR);
+    cmp(eax, static_cast<uint32_t>(CalloutResult::kLeave));
+    je(leave_saved_, T_NEAR);
     L(step_);
     mov(esi, StepArguments({}));
     mov(ecx, StepArguments({.demoted = true, .plain = true}));
@@ -212,11 +214,10 @@ struct Generator : Xbyak::CodeGenerator {
     mov(rdi, r12);
     call(ptr[r12 + off::kCallouts +
              static_cast<int>(sizeof(CalloutFunction) * static_cast<unsigned>(Callout::kInterpret))]);
-    L(full_called_);
     cmp(eax, static_cast<uint32_t>(CalloutResult::kDone));
     jne(leave_saved_, T_NEAR);
 
-    // Mappings may have changed, too.
+    L(full_done_);  // mappings may have changed, too
     mov(rbx, ptr[r12 + off::kReturnEmpty]);
     mov(ptr[r12 + off::kReturnRsp], rbx);
     jmp(load_state_, T_NEAR);
@@ -266,7 +267,7 @@ struct Generator : Xbyak::CodeGenerator {
   uint64_t AddressOf(const Xbyak::Label& label) const { return reinterpret_cast<uint64_t>(label.getAddress()); }
 
  private:
-  Xbyak::Label light_done_, step_, full_called_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_,
+  Xbyak::Label light_done_, step_, full_done_, save_, load_state_, load_other_, fpu_loaded_, window_loaded_,
       leave_saved_, host_mxcsr_;
 };
 

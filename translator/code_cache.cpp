@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "monitor/cpu/fault.h"
 
@@ -181,14 +182,11 @@ void CodeCache::RetireReturns(BlockId id) {
 
 LinkId CodeCache::LinkBehind(uint64_t host_pc) const {
   constexpr uint32_t kCallBytes = 5;
-  const uint64_t stub = host_pc - kCallBytes;
-  const BlockId id = FindByHost(stub);
-  if (id == kNone) return kNone;
-  const uint32_t offset = static_cast<uint32_t>(stub - reinterpret_cast<uint64_t>(base_));
-  for (const LinkId link : blocks_[id].links) {
-    if (links_[link].stub_offset == offset) return link;
+  const uint32_t stub = static_cast<uint32_t>(host_pc - kCallBytes - reinterpret_cast<uint64_t>(base_));
+  for (const LinkId link : blocks_[FindByHost(host_pc - kCallBytes)].links) {
+    if (links_[link].stub_offset == stub) return link;
   }
-  return kNone;
+  throw std::logic_error("translated code asked for a link that does not exist");
 }
 
 void CodeCache::Connect(LinkId id, BlockId target) {

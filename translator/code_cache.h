@@ -101,7 +101,7 @@ class CodeCache {
 
   /// Makes `id` unfindable and unlinks it both ways. Its code and recovery map stay until its segment is reused.
   void Kill(BlockId id);
-  /// The link that called for a target, by the return address.
+  /// The link that called for a target, by the return address, which must be that of a link's call.
   LinkId LinkBehind(uint64_t host_pc) const;
   void Connect(LinkId link, BlockId target);
   /// From now on returns to the block look up where to go.

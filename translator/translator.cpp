@@ -285,17 +285,8 @@ std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
 }
 
 Seg Translator::OperandSegmentOf(uint64_t host_pc) const {
-  const BlockId id = cache_.FindByHost(host_pc);
-  if (id == kNone || cache_.Get(id).crosses_page) return Seg::kDs;
-  const BlockKey& key = cache_.Get(id).key;
-  const uint32_t eip = cache_.RecoveryAt(id, host_pc).eip;
-  const GuestPhysical at = key.physical + (eip - key.eip);
-  GuestInstruction insn;
-  if (at.PageNumber() != key.physical.PageNumber() ||
-      DecoderFor(key.mode).Decode({memory_.Flat(at), kPageSize - at.PageOffset()}, eip, insn) != DecodeStatus::kOk) {
-    return Seg::kDs;
-  }
-  const ZydisDecodedOperand* memory = insn.MemoryOperand();
+  const auto site = DecodeSiteOf(host_pc);
+  const ZydisDecodedOperand* memory = site ? site->insn.MemoryOperand() : nullptr;
   return memory ? static_cast<Seg>(ZydisRegisterGetId(memory->mem.segment)) : Seg::kDs;
 }
 
@@ -314,29 +305,35 @@ void Translator::NoteFault(uint64_t host_pc) {
   if (const auto site = SiteOf(host_pc); site && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
 }
 
+/// The same, decoded. Code that changed since may be no instruction any more.
+std::optional<Translator::Site> Translator::DecodeSiteOf(uint64_t host_pc) const {
+  const auto physical = SiteOf(host_pc);
+  if (!physical) return std::nullopt;
+  Site site{*physical, cache_.Get(cache_.FindByHost(host_pc)).key.mode, {}};
+  const size_t room = kPageSize - physical->PageOffset();
+  const DecodeStatus status = DecoderFor(site.mode).Decode({memory_.Flat(*physical), room}, 0, site.insn);
+  if (status != DecodeStatus::kOk) return std::nullopt;
+  return site;
+}
+
 void Translator::NotePageFault(uint64_t host_pc) {
   if (!Paths().Has(FastPath::kFaultingSites) || !Paths().Has(FastPath::kSoftAccesses)) return;
-  const auto site = SiteOf(host_pc);
-  if (!site) return;
-  const BlockMode mode = cache_.Get(cache_.FindByHost(host_pc)).key.mode;
-  GuestInstruction insn;
-  const size_t room = kPageSize - site->PageOffset();
-  if (mode.Code16() || DecoderFor(mode).Decode({memory_.Flat(*site), room}, 0, insn) != DecodeStatus::kOk) return;
-  const auto move = SoftMoveOf(insn);
-  if (move && !move->IsString() && sites_.NoteFault(*site)) pages_.KillOverlapping(*site, 1);
+  const auto site = DecodeSiteOf(host_pc);
+  if (!site || site->mode.Code16()) return;
+  const auto move = SoftMoveOf(site->insn);
+  if (move && !move->IsString() && sites_.NoteFault(site->physical)) pages_.KillOverlapping(site->physical, 1);
 }
 
 void Translator::NoteUserAccess(uint64_t host_pc) {
   if (!Paths().Has(FastPath::kUserCopySites)) return;
-  const auto site = SiteOf(host_pc);
-  if (!site || !sites_.NoteUserAccess(*site)) return;
-  const BlockKey& key = cache_.Get(cache_.FindByHost(host_pc)).key;
-  GuestInstruction insn;
-  const size_t room = kPageSize - site->PageOffset();
-  if (DecoderFor(key.mode).Decode({memory_.Flat(*site), room}, 0, insn) != DecodeStatus::kOk) return;
+  const auto counted = SiteOf(host_pc);
+  if (!counted || !sites_.NoteUserAccess(*counted)) return;
+  const auto site = DecodeSiteOf(host_pc);
+  if (!site) return;
   // A string instruction moves whole runs on the slow path, so it never runs too often there.
-  sites_.DemoteForUserAccess(*site, insn.row.cls != InstructionClass::kString, mmu_.Stats().cr3_loads);
-  pages_.KillOverlapping(*site, 1);
+  const bool revocable = site->insn.row.cls != InstructionClass::kString;
+  sites_.DemoteForUserAccess(site->physical, revocable, mmu_.Stats().cr3_loads);
+  pages_.KillOverlapping(site->physical, 1);
 }
 
 TranslatorStats Translator::Stats() const {

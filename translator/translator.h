@@ -137,7 +137,13 @@ class Translator : public MappingListener {
   void TranslateInstructions(const BlockKey& key, Block& block, BlockCounts& counts, bool self_checking);
   void TranslateFirstUndecodable(const BlockKey& key, Block& block, GuestInstruction& insn, DecodeStatus status);
   void InstallBlock(const BlockKey& key, Block& block);
+  struct Site {
+    GuestPhysical physical;
+    BlockMode mode;
+    GuestInstruction insn;
+  };
   std::optional<GuestPhysical> SiteOf(uint64_t host_pc) const;
+  std::optional<Site> DecodeSiteOf(uint64_t host_pc) const;
   std::optional<GuestPhysical> SecondPage(const BlockKey& key);
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const GuestInstruction& insn);
   void DisconnectPage(uint32_t linear_page);

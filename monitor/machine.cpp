@@ -49,6 +49,9 @@ std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physi
 Machine::Machine(const Options& options)
     : options_(options),
       recorder_(options.lockstep.empty() ? nullptr : std::make_unique<lockstep::Recorder>(options)),
+      mailbox_([this, vcpu_thread = pthread_self()] {
+        if (running_) pthread_kill(vcpu_thread, kKickSignal);
+      }),
       serial_fd_(OpenSerial(options.serial)),
       stats_(OpenReport(options.stats_file)),
       bios_(options.bios.empty() ? Bytes{} : ReadBios(options.bios)),
@@ -173,6 +176,7 @@ int Machine::Run() {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
     time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
   }
+  running_ = true;
   bool triple_fault = false;
   try {
     RunLoop();
@@ -182,6 +186,7 @@ int Machine::Run() {
   } catch (const EngineFailure& failure) {
     ReportEnd(failure.what());
   }
+  running_ = false;
   board_.FlushOutput();
   if (recorder_) {
     RawTerminal::Restore();
@@ -216,6 +221,7 @@ void Machine::RunLoop() {
 
 void Machine::HandleAttention() {
   engine_->ClearKick();
+  mailbox_.Run();
   if (input_) {
     ConsoleInput::Batch batch = input_->Take(serial_queue_.size() < kMostQueuedInput);
     serial_queue_.insert(serial_queue_.end(), batch.bytes.begin(), batch.bytes.end());

@@ -1,6 +1,7 @@
 // One virtual machine: memory, processor, board and engine, and the loop that joins them.
 #pragma once
 
+#include <atomic>
 #include <csignal>
 #include <ctime>
 #include <deque>
@@ -8,6 +9,7 @@
 #include <optional>
 
 #include "devices/board.h"
+#include "devices/mailbox.h"
 #include "monitor/boot/little_endian.h"
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
@@ -23,6 +25,9 @@ class Machine {
   explicit Machine(const Options& options);
   ~Machine();
   Machine(const Machine&) = delete;
+
+  /// How threads of the host reach devices and memory. Works that are posted before Run() wait for it.
+  Mailbox& Work() { return mailbox_; }
 
   /// Runs until the guest or the user ends it. Returns the program's exit code.
   int Run();
@@ -50,6 +55,8 @@ class Machine {
 
   Options options_;
   std::unique_ptr<lockstep::Recorder> recorder_;  // with --lockstep; first, because it forks
+  std::atomic<bool> running_ = false;             // the engine takes kicks
+  Mailbox mailbox_;
   HostClock clock_;
   int serial_fd_ = -1;
   int demo_fd_ = -1;

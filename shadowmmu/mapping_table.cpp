@@ -12,7 +12,9 @@ uint64_t Bit(uint32_t index) { return uint64_t{1} << (index % 64); }
 }  // namespace
 
 MappingTable::MappingTable(unsigned windows, uint64_t memory_bytes)
-    : windows_(windows), heads_(memory_bytes >> kPageShift, kNoAlias) {}
+    : windows_(windows), heads_(memory_bytes >> kPageShift) {
+  static_assert(kNoAlias == 0);
+}
 
 Region& MappingTable::Make(WindowId window, uint32_t region) {
   Window& w = windows_[window];

@@ -36,7 +36,7 @@ struct Region {
   uint32_t mapped_pages = 0;
   PageBitmap mapped{}, global{};
   std::array<PageRecord, kPages> record{};
-  std::array<uint64_t, kPages> pte{};               // as consumed, of mapped pages of a region that isn't large
+  std::array<uint64_t, kPages> pte{};  // as consumed, of mapped pages of a region that isn't large
   // Bit w: `seen` has entries 64w to 64w + 63 as they are in memory, and those of mapped pages are what `pte` says.
   uint8_t seen_words = 0;
   std::array<std::byte, kPages * sizeof(uint64_t)> seen;
@@ -115,7 +115,7 @@ class MappingTable {
   void Unlink(Alias alias, uint32_t physical_page);
 
   std::vector<Window> windows_;
-  std::vector<Alias> heads_;  // per physical page
+  ZeroedArray<Alias> heads_;  // per physical page
   std::vector<std::unique_ptr<Region>> spare_;
   uint32_t boundaries_ = 0;  // places in all windows where one host mapping ends and another begins
 };

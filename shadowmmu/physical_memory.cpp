@@ -1,5 +1,6 @@
 #include "shadowmmu/physical_memory.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <cerrno>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "monitor/cpu/fault.h"
 
@@ -63,16 +65,22 @@ uint64_t ReservationBytes(uint64_t extent) { return extent + 2 * kHugePage; }
 
 }  // namespace
 
-PhysicalMemory::PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes) : ram_bytes_(ram_bytes), rom_bytes_(rom_bytes) {
+PhysicalMemory::PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes, uint64_t backed_bytes)
+    : ram_bytes_(ram_bytes),
+      rom_bytes_(rom_bytes),
+      backed_bytes_(backed_bytes),
+      kinds_(Extent() >> kPageShift),
+      watched_(Extent() >> kPageShift) {
   CheckSize(ram_bytes);
   CheckRomSize(rom_bytes);
   memfd_ = memfd_create("ring3-ram", MFD_CLOEXEC);
   if (memfd_ < 0) ThrowHostError("create a memory file");
   try {
-    // Offsets in the file are guest-physical addresses; the stretch between RAM and ROM is never touched.
-    if (ftruncate(memfd_, static_cast<off_t>(Extent())) != 0) ThrowHostError("size the memory file");
+    // Offsets in the file are guest-physical addresses; what is beyond them holds backed memory while the guest has not
+    // put it anywhere. Stretches between are never touched.
+    if (ftruncate(memfd_, static_cast<off_t>(FileBytes())) != 0) ThrowHostError("size the memory file");
     void* reservation =
-        mmap(nullptr, ReservationBytes(Extent()), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mmap(nullptr, ReservationBytes(FileBytes()), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (reservation == MAP_FAILED) ThrowHostError("reserve address space");
     reservation_ = reservation;
     flat_ = reinterpret_cast<uint8_t*>((reinterpret_cast<uint64_t>(reservation) + kHugePage) & ~(kHugePage - 1));
@@ -83,18 +91,15 @@ PhysicalMemory::PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes) : ram_byt
     throw;
   }
   madvise(flat_, ram_bytes, MADV_HUGEPAGE);  // only speed depends on it
-  kinds_.assign(Extent() >> kPageShift, PageKind::kMmio);
-  watched_.assign(Extent() >> kPageShift, 0);
-  const auto page = [this](uint64_t address) { return kinds_.begin() + static_cast<ptrdiff_t>(address >> kPageShift); };
-  std::fill(page(0), page(ram_bytes), PageKind::kRam);
-  std::fill(page(kVgaFirst), page(kVgaEnd), PageKind::kMmio);
-  if (rom_bytes) std::fill(page(kRomEnd - rom_bytes), page(kRomEnd), PageKind::kRom);
+  FillKind(0, ram_bytes, PageKind::kRam);
+  FillKind(kVgaFirst, kVgaEnd - kVgaFirst, PageKind::kMmio);
+  if (rom_bytes) FillKind(kRomEnd - rom_bytes, rom_bytes, PageKind::kRom);
 }
 
 PhysicalMemory::~PhysicalMemory() { Release(); }
 
 void PhysicalMemory::Release() {
-  if (reservation_) munmap(reservation_, ReservationBytes(Extent()));
+  if (reservation_) munmap(reservation_, ReservationBytes(FileBytes()));
   close(memfd_);
 }
 
@@ -105,12 +110,15 @@ void PhysicalMemory::MapFlat(uint64_t first, uint64_t bytes) {
   if (view == MAP_FAILED) ThrowHostError("map the memory file");
 }
 
+void PhysicalMemory::FillKind(uint64_t first, uint64_t bytes, PageKind kind) {
+  std::fill_n(kinds_.begin() + (first >> kPageShift), bytes >> kPageShift, kind);
+}
+
 void PhysicalMemory::SetKind(GuestPhysical first, uint64_t bytes, PageKind kind) {
   if (first.PageOffset() != 0 || bytes % kPageSize != 0 || bytes > ram_bytes_ || first.value > ram_bytes_ - bytes) {
     throw std::out_of_range("PhysicalMemory::SetKind: not whole pages of RAM");
   }
-  const auto begin = kinds_.begin() + static_cast<ptrdiff_t>(first.PageNumber());
-  std::fill(begin, begin + static_cast<ptrdiff_t>(bytes >> kPageShift), kind);
+  FillKind(first.value, bytes, kind);
   NotifyKind(first, bytes);
 }
 
@@ -126,11 +134,95 @@ void PhysicalMemory::AttachMmio(GuestPhysical first, uint64_t bytes, MmioDevice&
   if (begin < end) SetKind(GuestPhysical(begin), end - begin, PageKind::kMmio);
 }
 
+void PhysicalMemory::DetachMmio(GuestPhysical first, MmioDevice& device) {
+  std::erase_if(mmio_, [&](const MmioRange& range) { return range.first == first.value && range.device == &device; });
+}
+
+bool PhysicalMemory::IsFree(GuestPhysical first, uint64_t bytes) const {
+  const uint64_t end = first.value + bytes;
+  if (bytes == 0 || end < first.value || end > kRomEnd || first.value < ram_bytes_) return false;
+  if (rom_bytes_ && end > kRomEnd - rom_bytes_) return false;
+  const auto touches = [&](uint64_t other, uint64_t size) { return first.value < other + size && other < end; };
+  return std::none_of(mmio_.begin(), mmio_.end(), [&](const MmioRange& r) { return touches(r.first, r.bytes); }) &&
+         std::none_of(backed_.begin(), backed_.end(),
+                      [&](const auto& b) { return b->attached_ && touches(b->content_, b->bytes_); });
+}
+
+BackedMemory& PhysicalMemory::AddBacked(uint64_t bytes) {
+  uint64_t home = Extent();
+  for (const auto& backed : backed_) home += backed->bytes_;
+  if (!std::has_single_bit(bytes) || bytes < kPageSize || home + bytes > FileBytes()) {
+    throw std::logic_error("PhysicalMemory::AddBacked: not a size that was promised");
+  }
+  MapFlat(home, bytes);
+  backed_.push_back(std::unique_ptr<BackedMemory>(new BackedMemory(flat_, home, bytes)));
+  return *backed_.back();
+}
+
+bool PhysicalMemory::AttachBacked(BackedMemory& backed, GuestPhysical first) {
+  if (backed.attached_ && backed.content_ == first.value) return true;
+  if (first.value % backed.bytes_ != 0) return false;
+  const bool was_attached = std::exchange(backed.attached_, false);
+  const bool free = IsFree(first, backed.bytes_);
+  backed.attached_ = was_attached;
+  if (!free) return false;
+  DetachBacked(backed);
+  for (const auto& other : backed_) {
+    // A detached one may have left its bytes where this one goes.
+    const bool in_the_way =
+        other->content_ < first.value + backed.bytes_ && first.value < other->content_ + other->bytes_;
+    if (other.get() != &backed && in_the_way) MoveContent(*other, other->home_);
+  }
+  MoveContent(backed, first.value);
+  backed.attached_ = true;
+  FillKind(first.value, backed.bytes_, PageKind::kRam);
+  NotifyKind(first, backed.bytes_);
+  return true;
+}
+
+void PhysicalMemory::DetachBacked(BackedMemory& backed) {
+  if (!std::exchange(backed.attached_, false)) return;
+  FillKind(backed.content_, backed.bytes_, PageKind::kMmio);
+  NotifyKind(GuestPhysical(backed.content_), backed.bytes_);
+}
+
+/// The flat view of where the bytes were stays; it reads as zeros then.
+void PhysicalMemory::MoveContent(BackedMemory& backed, uint64_t to) {
+  const uint64_t from = backed.content_;
+  if (from == to) return;
+  MapFlat(to, backed.bytes_);
+  const auto end = static_cast<off_t>(from + backed.bytes_);
+  for (auto at = static_cast<off_t>(from); at < end;) {
+    const off_t data = lseek(memfd_, at, SEEK_DATA);
+    if (data < 0 || data >= end) break;
+    at = std::min(lseek(memfd_, data, SEEK_HOLE), end);
+    const auto offset = static_cast<uint64_t>(data);
+    std::memcpy(flat_ + to + (offset - from), flat_ + offset, static_cast<size_t>(at - data));
+  }
+  fallocate(memfd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from),
+            static_cast<off_t>(backed.bytes_));
+  backed.content_ = to;
+}
+
+void PhysicalMemory::ReplacePages(GuestPhysical first, std::span<const uint8_t> bytes) {
+  NotifyContent(first, bytes.size());
+  std::memcpy(Flat(first), bytes.data(), bytes.size());
+}
+
 void PhysicalMemory::AddKindListener(KindListener* listener) { kind_listeners_.push_back(listener); }
 
 void PhysicalMemory::RemoveKindListener(KindListener* listener) { std::erase(kind_listeners_, listener); }
 
+/// Drops translations of these pages.
+void PhysicalMemory::NotifyContent(GuestPhysical first, uint64_t bytes) {
+  if (!listener_) return;
+  for (uint64_t at = 0; at < bytes; at += kPageSize) {
+    if (IsWatched(first + at)) listener_->WatchedPageWritten(first + at, kPageSize);
+  }
+}
+
 void PhysicalMemory::NotifyKind(GuestPhysical first, uint64_t bytes) {
+  NotifyContent(first, bytes);
   for (KindListener* listener : kind_listeners_) listener->KindChanged(first, bytes);
 }
 

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "shadowmmu/address.h"
+#include "shadowmmu/zeroed_array.h"
 
 namespace ring3 {
 
@@ -25,13 +27,36 @@ class WriteListener {
   virtual void WatchedPageWritten(GuestPhysical address, uint32_t size) = 0;
 };
 
-enum class PageKind : uint8_t { kRam, kRom, kMmio };
+enum class PageKind : uint8_t { kMmio, kRam, kRom };
 
 /// Told after the kind of pages changed, so that mappings and cached translations of them are dropped.
 class KindListener {
  public:
   virtual ~KindListener() = default;
   virtual void KindChanged(GuestPhysical first, uint64_t bytes) = 0;
+};
+
+/// Memory of a device (a screen's, for one) that the guest reaches like RAM, wherever it puts it. Its content stays
+/// when it is moved or detached. Made by PhysicalMemory::AddBacked, which owns it.
+class BackedMemory {
+ public:
+  /// The bytes, attached or not. The next AttachBacked of any range may move them.
+  uint8_t* Data() const { return flat_ + content_; }
+  uint64_t Bytes() const { return bytes_; }
+  bool Attached() const { return attached_; }
+  /// Where the guest sees it; only while attached.
+  GuestPhysical Address() const { return GuestPhysical(content_); }
+
+ private:
+  friend class PhysicalMemory;
+  BackedMemory(uint8_t* flat, uint64_t home, uint64_t bytes)
+      : flat_(flat), home_(home), content_(home), bytes_(bytes) {}
+
+  uint8_t* flat_;
+  uint64_t home_;     // offset in the memory file, beyond all guest-physical addresses
+  uint64_t content_;  // offset in the memory file where the bytes are: `home_`, or a guest-physical address
+  uint64_t bytes_;
+  bool attached_ = false;
 };
 
 class PhysicalMemory {
@@ -43,17 +68,17 @@ class PhysicalMemory {
   static constexpr uint64_t kRomEnd = 1ull << 32;
 
   /// `ram_bytes` is a multiple of the page size from kMinRam to kMaxRam; `rom_bytes`, up to kMaxRom, of firmware end at
-  /// 4 GiB. Throws UsageError for any other size, and where the host cannot give it. Pages cost nothing until they are
-  /// touched.
-  explicit PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes = 0);
+  /// 4 GiB; `backed_bytes` is what AddBacked may hand out. Throws UsageError for any other size, and where the host
+  /// cannot give it. Pages cost nothing until they are touched.
+  explicit PhysicalMemory(uint64_t ram_bytes, uint64_t rom_bytes = 0, uint64_t backed_bytes = 0);
   ~PhysicalMemory();
   PhysicalMemory(const PhysicalMemory&) = delete;
   PhysicalMemory& operator=(const PhysicalMemory&) = delete;
 
   uint64_t RamBytes() const { return ram_bytes_; }
   uint64_t RomBytes() const { return rom_bytes_; }
-  /// Backed pages lie below: RamBytes(), or kRomEnd where there is ROM.
-  uint64_t Extent() const { return rom_bytes_ ? kRomEnd : ram_bytes_; }
+  /// Pages of RAM, ROM and backed memory lie below: RamBytes(), or kRomEnd where there is anything but RAM.
+  uint64_t Extent() const { return rom_bytes_ || backed_bytes_ ? kRomEnd : ram_bytes_; }
   int MemoryFd() const { return memfd_; }
 
   /// kRam for backed, writable pages; kRom pages are backed but ignore guest writes; the rest is MMIO (all ones where
@@ -67,10 +92,24 @@ class PhysicalMemory {
   /// The device must outlive this object. Pages below RamBytes() that the range touches become MMIO. Throws
   /// std::logic_error when the range overlaps another device's.
   void AttachMmio(GuestPhysical first, uint64_t bytes, MmioDevice& device);
+  /// Takes away the device's range that begins at `first`; pages of RAM below it stay MMIO.
+  void DetachMmio(GuestPhysical first, MmioDevice& device);
+  /// True when the range lies outside RAM and ROM, below 4 GiB, and no device or backed memory is there.
+  bool IsFree(GuestPhysical first, uint64_t bytes) const;
+
+  /// A power of two of bytes, at least a page; detached. Throws std::logic_error beyond the constructor's promise.
+  BackedMemory& AddBacked(uint64_t bytes);
+  /// Shows `backed` at `first`, a multiple of its size, as pages of RAM. Returns false, having changed nothing, when
+  /// that range is not free. Kind listeners are told.
+  bool AttachBacked(BackedMemory& backed, GuestPhysical first);
+  void DetachBacked(BackedMemory& backed);
+  /// Replaces the content of whole pages, and tells who holds translations of them. Any kind of page but MMIO.
+  void ReplacePages(GuestPhysical first, std::span<const uint8_t> bytes);
   void AddKindListener(KindListener* listener);
   void RemoveKindListener(KindListener* listener);
 
-  /// The flat view; valid for any offset below RamBytes() and in the ROM. Loader and page walker use it; it bypasses the watch.
+  /// The flat view; valid for any offset below RamBytes(), in the ROM and in attached backed memory. Loader and page
+  /// walker use it; it bypasses the watch.
   uint8_t* Flat(GuestPhysical address) const { return flat_ + address.value; }
 
   /// Any kind of page, page-crossing allowed. Writes go through the watch and reach MMIO devices. An MMIO access is
@@ -93,17 +132,22 @@ class PhysicalMemory {
   static unsigned MmioPiece(const MmioRange* range, GuestPhysical address, size_t bytes);
   void ReadMmio(GuestPhysical address, std::span<uint8_t> out) const;
   void WriteMmio(GuestPhysical address, std::span<const uint8_t> data) const;
+  void FillKind(uint64_t first, uint64_t bytes, PageKind kind);
   void NotifyKind(GuestPhysical first, uint64_t bytes);
+  void NotifyContent(GuestPhysical first, uint64_t bytes);
   void MapFlat(uint64_t first, uint64_t bytes);
+  void MoveContent(BackedMemory& backed, uint64_t to);
+  uint64_t FileBytes() const { return Extent() + backed_bytes_; }
   void Release();
 
-  uint64_t ram_bytes_, rom_bytes_;
+  uint64_t ram_bytes_, rom_bytes_, backed_bytes_;
   int memfd_ = -1;
   void* reservation_ = nullptr;  // the flat view and a guard on both sides of it
   uint8_t* flat_ = nullptr;
-  std::vector<PageKind> kinds_;   // per page below Extent()
-  std::vector<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks
+  ZeroedArray<PageKind> kinds_;   // per page below Extent()
+  ZeroedArray<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks
   std::vector<MmioRange> mmio_;
+  std::vector<std::unique_ptr<BackedMemory>> backed_;
   std::vector<KindListener*> kind_listeners_;
   WriteListener* listener_ = nullptr;
 };

@@ -176,5 +176,72 @@ TEST_CASE("ROM ends at 4 GiB, is read like RAM and ignores writes") {
   CHECK_THROWS_AS(PhysicalMemory(kRam, 512), UsageError);
 }
 
+TEST_CASE("Backed memory keeps its bytes where it is attached, moved and detached") {
+  constexpr uint64_t kBytes = 64u << 10, kFirst = 0xE000'0000, kSecond = 0xF000'0000;
+  PhysicalMemory memory(kRam, 0, 2 * kBytes);
+  KindLog log;
+  memory.AddKindListener(&log);
+  BackedMemory& screen = memory.AddBacked(kBytes);
+  BackedMemory& other = memory.AddBacked(kBytes);
+  CHECK_THROWS_AS(memory.AddBacked(kPageSize), std::logic_error);
+  screen.Data()[5] = 0x55;
+  CHECK_FALSE(screen.Attached());
+  CHECK(memory.KindOf(GuestPhysical(kFirst)) == PageKind::kMmio);
+
+  REQUIRE(memory.AttachBacked(screen, GuestPhysical(kFirst)));
+  CHECK(screen.Address() == GuestPhysical(kFirst));
+  CHECK(memory.KindOf(GuestPhysical(kFirst + kBytes - 1)) == PageKind::kRam);
+  CHECK(memory.KindOf(GuestPhysical(kFirst + kBytes)) == PageKind::kMmio);
+  CHECK(ReadAll(memory, kFirst + 5, 1) == Bytes{0x55});
+  WriteAll(memory, kFirst + kBytes - 1, {0x66});
+  CHECK(screen.Data()[kBytes - 1] == 0x66);
+  CHECK_FALSE(memory.AttachBacked(other, GuestPhysical(kFirst)));
+  CHECK_FALSE(memory.AttachBacked(other, GuestPhysical(kSecond + kPageSize)));  // not aligned
+  CHECK_FALSE(memory.AttachBacked(other, GuestPhysical(0)));                    // RAM
+
+  REQUIRE(memory.AttachBacked(screen, GuestPhysical(kSecond)));
+  CHECK(memory.KindOf(GuestPhysical(kFirst)) == PageKind::kMmio);
+  CHECK(ReadAll(memory, kSecond + 5, 1) == Bytes{0x55});
+  memory.DetachBacked(screen);
+  CHECK(ReadAll(memory, kSecond + 5, 1) == Bytes{0xFF});
+  CHECK(screen.Data()[kBytes - 1] == 0x66);
+  REQUIRE(memory.AttachBacked(other, GuestPhysical(kSecond)));  // where the first one's bytes still were
+  CHECK(ReadAll(memory, kSecond + 5, 1) == Bytes{0});
+  CHECK(screen.Data()[5] == 0x55);
+  CHECK(
+      log.calls ==
+      std::vector<Log>{
+          {kFirst, 0, kBytes}, {kFirst, 0, kBytes}, {kSecond, 0, kBytes}, {kSecond, 0, kBytes}, {kSecond, 0, kBytes}});
+}
+
+TEST_CASE("A device can be detached, and its place taken by another") {
+  PhysicalMemory memory(kRam);
+  TestDevice device, other;
+  CHECK(memory.IsFree(GuestPhysical(0xFEC00000), 0x1000));
+  CHECK_FALSE(memory.IsFree(GuestPhysical(kRam - kPageSize), 2 * kPageSize));
+  CHECK_FALSE(memory.IsFree(GuestPhysical(0xFFFF'F000), 2 * kPageSize));
+  memory.AttachMmio(GuestPhysical(0xFEC00000), 0x20, device);
+  CHECK_FALSE(memory.IsFree(GuestPhysical(0xFEC0001F), 1));
+  memory.DetachMmio(GuestPhysical(0xFEC00000), other);  // not its own
+  CHECK_FALSE(memory.IsFree(GuestPhysical(0xFEC00000), 1));
+  memory.DetachMmio(GuestPhysical(0xFEC00000), device);
+  memory.AttachMmio(GuestPhysical(0xFEC00010), 0x20, other);
+  ReadAll(memory, 0xFEC00010, 4);
+  CHECK(device.reads.empty());
+  CHECK(other.reads.size() == 1);
+}
+
+TEST_CASE("Pages whose content or kind changes are announced where they are watched") {
+  PhysicalMemory memory(kRam);
+  WatchLog log(memory);
+  memory.SetWriteListener(&log);
+  memory.SetWatched(GuestPhysical(0xF1000), true);
+  memory.ReplacePages(GuestPhysical(0xF0000), Bytes(3 * kPageSize, 7));
+  CHECK(log.calls == std::vector<Log>{{0xF1000, kPageSize, 0}});
+  CHECK(ReadAll(memory, 0xF2FFF, 1) == Bytes{7});
+  memory.SetKind(GuestPhysical(0xF0000), 0x10000, PageKind::kRom);
+  CHECK(log.calls.size() == 2);
+}
+
 }  // namespace
 }  // namespace ring3

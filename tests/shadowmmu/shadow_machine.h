@@ -25,8 +25,11 @@ using Notices = std::vector<Notice>;
 using Pages = std::vector<HostPage>;
 
 struct Machine : MappingListener {
-  explicit Machine(bool pae = false, ShadowMmuOptions options = {}, uint64_t rom_bytes = 0)
-      : memory(16u << 20, rom_bytes), tables(memory, 0x100000, pae), mmu(memory, options), cr3(tables.NewSpace()) {
+  explicit Machine(bool pae = false, ShadowMmuOptions options = {}, uint64_t rom_bytes = 0, uint64_t backed_bytes = 0)
+      : memory(16u << 20, rom_bytes, backed_bytes),
+        tables(memory, 0x100000, pae),
+        mmu(memory, options),
+        cr3(tables.NewSpace()) {
     mmu.SetListener(this);
     paging = tables.State(cr3);
     mmu.SetPaging(paging);

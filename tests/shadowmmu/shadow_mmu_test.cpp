@@ -274,5 +274,27 @@ TEST_CASE("Page tables in ROM translate, though A and D cannot be set there") {
   CHECK(m.tables.Pde(m.cr3, 0x400000) == (pde | kA));
 }
 
+TEST_CASE("Backed memory is mapped like RAM, and its mappings go when it moves") {
+  constexpr uint32_t kBytes = 64u << 10, kFirst = 0xE000'0000, kSecond = 0xE800'0000;
+  Machine m(false, {}, 0, kBytes);
+  BackedMemory& screen = m.memory.AddBacked(kBytes);
+  m.paging = {};
+  m.mmu.SetPaging(m.paging);
+  CHECK(m.Write(kFirst).outcome == FillOutcome::kEmulate);
+  REQUIRE(m.memory.AttachBacked(screen, GuestPhysical(kFirst)));
+  CHECK(m.Write(kFirst + 0x123).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped() == Run(kFirst, kFirst, kBytes / kPageSize, true));
+  *reinterpret_cast<uint8_t*>(m.At(kFirst + 0x123, false).value) = 0x77;
+  CHECK(screen.Data()[0x123] == 0x77);
+  REQUIRE(m.memory.AttachBacked(screen, GuestPhysical(kSecond)));
+  CHECK(m.Mapped().empty());
+  CHECK(m.Read(kFirst).outcome == FillOutcome::kEmulate);
+  CHECK(m.Read(kSecond).outcome == FillOutcome::kMapped);
+  CHECK(*reinterpret_cast<uint8_t*>(m.At(kSecond + 0x123, false).value) == 0x77);
+  m.memory.DetachBacked(screen);
+  CHECK(m.Mapped().empty());
+  CHECK(m.Read(kSecond).outcome == FillOutcome::kEmulate);
+}
+
 }  // namespace
 }  // namespace ring3

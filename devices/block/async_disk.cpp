@@ -100,7 +100,8 @@ int AsyncDisk::Transfer(Request& request) {
 }
 
 void AsyncDisk::ReportOnce(int code, const char* what) {
-  if (reported_.insert(code).second) fmt::print(stderr, "ring3: {}: {}; the guest is told of a disk error\n", name_, what);
+  if (reported_.insert(code).second)
+    fmt::print(stderr, "ring3: {}: {}; the guest is told of a disk error\n", name_, what);
 }
 
 }  // namespace ring3

@@ -54,7 +54,8 @@ void CheckKind(int fd, const std::string& path) {
   struct stat status = {};
   if (fstat(fd, &status) != 0) throw UsageError(fmt::format("cannot open image {}: {}", path, std::strerror(errno)));
   if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)) return;
-  throw UsageError(fmt::format("image {} is {}, not a file", path, S_ISDIR(status.st_mode) ? "a directory" : "a device"));
+  throw UsageError(
+      fmt::format("image {} is {}, not a file", path, S_ISDIR(status.st_mode) ? "a directory" : "a device"));
 }
 
 }  // namespace
@@ -113,8 +114,8 @@ void ImageFile::Lock() const {
     TakeByte(fd_, kDeniedRights + kResize);
   }
   const bool others_write = SomeoneHolds(fd_, kUsedRights + kWrite);
-  const bool others_object = !read_only_ && (SomeoneHolds(fd_, kDeniedRights + kWrite) ||
-                                             SomeoneHolds(fd_, kDeniedRights + kResize));
+  const bool others_object =
+      !read_only_ && (SomeoneHolds(fd_, kDeniedRights + kWrite) || SomeoneHolds(fd_, kDeniedRights + kResize));
   if (!others_write && !others_object && !SomeoneHolds(fd_, kDeniedRights + kRead)) return;
   throw UsageError(fmt::format("image {} is in use by another {} (a file given twice counts, too)", path_,
                                others_write ? "writer" : "program"));

@@ -17,10 +17,12 @@ struct Magic {
 };
 
 constexpr Magic kMagics[] = {
-    {"QFI\xFB", 0, ImageFormat::kQcow2},         {"KDMV", 0, ImageFormat::kUnsupported},      // VMDK, sparse
-    {"# Disk DescriptorFile", 0, ImageFormat::kUnsupported},                                  // VMDK, descriptor
-    {"vhdxfile", 0, ImageFormat::kUnsupported},  {"conectix", 0, ImageFormat::kUnsupported},  // VHDX, VHD
-    {"\x7F\x10\xDA\xBE", 64, ImageFormat::kUnsupported},                                      // VDI
+    {"QFI\xFB", 0, ImageFormat::kQcow2},
+    {"KDMV", 0, ImageFormat::kUnsupported},                   // VMDK, sparse
+    {"# Disk DescriptorFile", 0, ImageFormat::kUnsupported},  // VMDK, descriptor
+    {"vhdxfile", 0, ImageFormat::kUnsupported},
+    {"conectix", 0, ImageFormat::kUnsupported},           // VHDX, VHD
+    {"\x7F\x10\xDA\xBE", 64, ImageFormat::kUnsupported},  // VDI
     {std::string_view("QED\0", 4), 0, ImageFormat::kUnsupported},
 };
 

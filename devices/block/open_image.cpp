@@ -20,9 +20,10 @@ ImageFormat Probe(const ImageFile& file) {
   const size_t got = file.ReadSome(0, beginning);
   const ImageFormat format = GuessFormat(std::span(beginning).first(got));
   if (format != ImageFormat::kUnsupported) return format;
-  throw UsageError(fmt::format("image {} is neither raw nor qcow2: convert it with qemu-img convert -O qcow2 "
-                               "(or say format=raw to use its bytes as they are)",
-                               file.Path()));
+  throw UsageError(
+      fmt::format("image {} is neither raw nor qcow2: convert it with qemu-img convert -O qcow2 "
+                  "(or say format=raw to use its bytes as they are)",
+                  file.Path()));
 }
 
 std::unique_ptr<Image> Open(const ImageSource& source, unsigned depth) {

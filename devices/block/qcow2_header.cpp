@@ -88,7 +88,8 @@ void ReadBackingName(const ImageFile& file, const RawHeader& raw, Qcow2Header& h
   const auto offset = LoadBig<uint64_t>(raw.data() + 8);
   const auto bytes = LoadBig<uint32_t>(raw.data() + 16);
   const bool backed = offset != 0 && bytes != 0;
-  if (backed && (bytes > kMostBackingName || offset > header.ClusterBytes() || offset + bytes > header.ClusterBytes())) {
+  if (backed &&
+      (bytes > kMostBackingName || offset > header.ClusterBytes() || offset + bytes > header.ClusterBytes())) {
     Refuse(file, "is damaged (the name of its backing file)");
   }
   ReadExtensions(file, header_bytes, backed ? offset : header.ClusterBytes(), header);

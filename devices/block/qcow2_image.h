@@ -1,5 +1,5 @@
-// A qcow2 image, versions 2 and 3 (QEMU, docs/interop/qcow2.txt): the disk's clusters are found by two levels of tables,
-// and come from a backing file while they are not here.
+// A qcow2 image, versions 2 and 3 (QEMU, docs/interop/qcow2.txt): the disk's clusters are found by two levels of
+// tables, and come from a backing file while they are not here.
 #pragma once
 
 #include <memory>
@@ -61,7 +61,7 @@ class Qcow2Image final : public Image {
   Qcow2Refcounts refcounts_;
   std::vector<uint64_t> l1_;
   std::unique_ptr<Image> backing_;
-  std::vector<uint8_t> inflated_;    // the compressed cluster that was read last
+  std::vector<uint8_t> inflated_;  // the compressed cluster that was read last
   uint64_t inflated_entry_ = 0;
 };
 

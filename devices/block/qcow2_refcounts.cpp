@@ -128,8 +128,8 @@ void Qcow2Refcounts::StoreTableEntry(uint64_t index, uint64_t offset) {
 void Qcow2Refcounts::AddBlock(uint64_t cluster) {
   const uint64_t index = cluster / ClustersPerBlock();
   if (header_.OverlapsTables(cluster * header_.ClusterBytes(), header_.ClusterBytes())) {
-    throw ImageError(EIO, fmt::format("qcow2 image {} is damaged (no refcounts of its tables): see qemu-img check",
-                                      file_.Path()));
+    throw ImageError(
+        EIO, fmt::format("qcow2 image {} is damaged (no refcounts of its tables): see qemu-img check", file_.Path()));
   }
   Qcow2Tables::Bytes block(header_.ClusterBytes());
   StoreCount(block.data(), cluster % ClustersPerBlock(), header_.refcount_order, 1);

@@ -58,8 +58,8 @@ Qcow2Tables::Bytes& Qcow2Tables::Keep(uint64_t offset, Bytes bytes) {
 
 void Qcow2Tables::CheckOffset(uint64_t offset) const {
   if (offset != 0 && offset % cluster_bytes_ == 0 && offset < file_.KnownBytes()) return;
-  throw ImageError(EIO, fmt::format("qcow2 image {} is damaged (a table at {:#x}): see qemu-img check", file_.Path(),
-                                    offset));
+  throw ImageError(
+      EIO, fmt::format("qcow2 image {} is damaged (a table at {:#x}): see qemu-img check", file_.Path(), offset));
 }
 
 }  // namespace ring3

@@ -32,7 +32,8 @@ void SnapshotImage::Write(uint64_t offset, std::span<const uint8_t> data) {
   if (offset % kClusterBytes != 0) CopyUp(first);
   if (end % kClusterBytes != 0 && end != SizeBytes()) CopyUp(last);
   changes_.Write(offset, data);
-  std::fill(changed_.begin() + static_cast<ptrdiff_t>(first), changed_.begin() + static_cast<ptrdiff_t>(last) + 1, true);
+  std::fill(changed_.begin() + static_cast<ptrdiff_t>(first), changed_.begin() + static_cast<ptrdiff_t>(last) + 1,
+            true);
 }
 
 /// A cluster that is written in part keeps the base's bytes in the rest.

@@ -17,16 +17,16 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
     : clock_(clock),
       options_(std::move(options)),
       events_(std::move(events)),
-      pit_(clock, timers_, IrqLine(pics_, layout::kPitIrq)),
+      pit_(clock, timers_, IrqLine(irqs_, layout::kPitIrq)),
       system_control_b_(clock, pit_),
       system_control_a_([this](bool enabled) { SetA20(enabled); }, [this] { RequestReset(); }),
       reset_control_([this] { RequestReset(); }),
-      rtc_(clock, timers_, IrqLine(pics_, layout::kRtcIrq),
+      rtc_(clock, timers_, IrqLine(irqs_, layout::kRtcIrq),
            options_.start_unix_ns ? *options_.start_unix_ns : HostUnixNs()),
-      keyboard_controller_(clock, timers_, IrqLine(pics_, layout::kKeyboardIrq), IrqLine(pics_, layout::kMouseIrq),
+      keyboard_controller_(clock, timers_, IrqLine(irqs_, layout::kKeyboardIrq), IrqLine(irqs_, layout::kMouseIrq),
                            {.a20 = [this](bool enabled) { SetA20(enabled); }, .reset = [this] { RequestReset(); }}),
-      serial_(clock, timers_, IrqLine(pics_, layout::kSerial1Irq), options_.serial),
-      pm_(clock, timers_, IrqLine(pics_, layout::kSciIrq),
+      serial_(clock, timers_, IrqLine(irqs_, layout::kSerial1Irq), options_.serial),
+      pm_(clock, timers_, IrqLine(irqs_, layout::kSciIrq),
           [this] {
             FlushOutput();
             if (events_.power_off) events_.power_off();
@@ -36,7 +36,7 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
         FlushOutput();
         if (events_.debug_exit) events_.debug_exit(code);
       }),
-      fpu_error_(IrqLine(pics_, layout::kFpuIrq),
+      fpu_error_(IrqLine(irqs_, layout::kFpuIrq),
                  [this] {
                    if (events_.ignore_fpu_error) events_.ignore_fpu_error();
                  }),
@@ -45,8 +45,23 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
     if (events_.interrupt_changed) events_.interrupt_changed();
   });
   rtc_.SetMemorySize(options_.ram_bytes);
-  if (options_.pci_host_bridge) pci_.Add(0, 0, host_bridge_);
   AttachPorts();
+  pci_.Connect(&ports_, options_.memory, &irqs_);
+  if (options_.pci_host_bridge) AddPciFunctions();
+  SetUpChipset();
+}
+
+void Board::AddPciFunctions() {
+  pci_.Add(layout::kHostBridgeSlot, 0, host_bridge_);
+  pci_.Add(layout::kSouthBridgeSlot, layout::kIsaBridgeFunction, isa_bridge_);
+  pci_.Add(layout::kSouthBridgeSlot, layout::kPowerManagementFunction, power_management_);
+}
+
+/// What a BIOS would have done before it starts an operating system.
+void Board::SetUpChipset() {
+  if (options_.firmware) return;
+  isa_bridge_.RoutePirqs(layout::kFirstPciIrq, layout::kSecondPciIrq);
+  power_management_.SetBase(layout::kPmBasePort);
 }
 
 void Board::AttachPorts() {
@@ -67,7 +82,6 @@ void Board::AttachPorts() {
   ports_.Attach(kPciAddressPort, kPciAddressPortCount, pci_.AddressPort(), "PCI configuration address");
   ports_.Attach(kPciDataPort, kPciDataPortCount, pci_.DataPort(), "PCI configuration data");
   ports_.Attach(kSmiCommandPort, kSmiCommandPortCount, pm_.SmiCommand(), "SMI command");
-  ports_.Attach(kPmBasePort, kPmPortCount, pm_, "ACPI power management");
   if (options_.debug_exit) {
     ports_.Attach(options_.debug_exit->first, options_.debug_exit->count, debug_exit_, "debug exit");
   }
@@ -102,6 +116,7 @@ void Board::Reset() {
   pci_.Reset();
   post_.Reset();
   fpu_error_.Reset();
+  SetUpChipset();
   SetA20(true);
 }
 

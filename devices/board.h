@@ -10,9 +10,11 @@
 #include "devices/debug_ports.h"
 #include "devices/fpu_error.h"
 #include "devices/i8042.h"
+#include "devices/irq_router.h"
 #include "devices/layout.h"
 #include "devices/pci_bus.h"
 #include "devices/pic8259.h"
+#include "devices/piix.h"
 #include "devices/pit8254.h"
 #include "devices/port_bus.h"
 #include "devices/rtc146818.h"
@@ -31,6 +33,8 @@ struct BoardOptions {
   ByteSink serial;         // output of COM1
   ByteSink debug_console;  // output of port E9h
   std::optional<DebugExitPorts> debug_exit;
+  PhysicalMemory* memory = nullptr;       // where base address registers of PCI functions lead
+  bool firmware = false;                  // the guest's firmware sets the chipset up; else it is as firmware leaves it
   bool pci_host_bridge = true;            // without it the PCI bus is empty
   std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
 };
@@ -54,6 +58,7 @@ class Board {
 
   PortBus& Ports() { return ports_; }
   PicPair& Pics() { return pics_; }
+  IrqRouter& Irqs() { return irqs_; }  // where interrupt lines end
   TimerQueue& Timers() { return timers_; }
   Pit8254& Pit() { return pit_; }
   Rtc146818& Rtc() { return rtc_; }
@@ -77,6 +82,8 @@ class Board {
 
  private:
   void AttachPorts();
+  void AddPciFunctions();
+  void SetUpChipset();
   void SetA20(bool enabled);
   void RequestReset();
 
@@ -86,6 +93,7 @@ class Board {
   PortBus ports_;
   TimerQueue timers_;
   PicPair pics_;
+  IrqRouter irqs_{pics_};
   Pit8254 pit_;
   SystemControlB system_control_b_;
   SystemControlA system_control_a_;
@@ -100,6 +108,8 @@ class Board {
   FpuErrorLatch fpu_error_;
   PciBus pci_;
   PciHostBridge host_bridge_;
+  PiixIsaBridge isa_bridge_{irqs_};
+  PiixPowerManagement power_management_{pm_, ports_};
 };
 
 }  // namespace ring3

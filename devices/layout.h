@@ -41,7 +41,7 @@ inline constexpr unsigned kPciDataPortCount = 4;
 // ACPI fixed hardware (the addresses that the FADT names).
 inline constexpr uint16_t kSmiCommandPort = 0xB2;
 inline constexpr unsigned kSmiCommandPortCount = 2;
-inline constexpr uint16_t kPmBasePort = 0x600;
+inline constexpr uint16_t kPmBasePort = 0x600;          // unless firmware chooses another
 inline constexpr uint16_t kPm1EventPort = kPmBasePort;  // PM1_STS, PM1_EN: 2 bytes each
 inline constexpr unsigned kPm1EventLength = 4;
 inline constexpr uint16_t kPm1ControlPort = kPmBasePort + 4;
@@ -54,6 +54,12 @@ inline constexpr unsigned kPmPortCount = 12;
 inline constexpr uint16_t kDebugExitPort = 0x501;
 inline constexpr unsigned kDebugExitPortCount = 2;
 
+// Places on PCI bus 0.
+inline constexpr unsigned kHostBridgeSlot = 0;
+inline constexpr unsigned kSouthBridgeSlot = 1;
+inline constexpr unsigned kIsaBridgeFunction = 0;
+inline constexpr unsigned kPowerManagementFunction = 3;
+
 // Interrupt lines.
 inline constexpr unsigned kPitIrq = 0;
 inline constexpr unsigned kKeyboardIrq = 1;
@@ -61,6 +67,8 @@ inline constexpr unsigned kCascadeIrq = 2;
 inline constexpr unsigned kSerial1Irq = 4;
 inline constexpr unsigned kRtcIrq = 8;
 inline constexpr unsigned kSciIrq = 9;
+inline constexpr unsigned kFirstPciIrq = 10;   // PIRQA#, PIRQB#
+inline constexpr unsigned kSecondPciIrq = 11;  // PIRQC#, PIRQD#
 inline constexpr unsigned kMouseIrq = 12;
 inline constexpr unsigned kFpuIrq = 13;
 

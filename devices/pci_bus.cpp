@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "devices/pci_bar.h"
+
 namespace ring3 {
 namespace {
 
@@ -55,13 +57,44 @@ void PciBus::DataRegister::WritePort(uint16_t port, unsigned size, uint32_t valu
   if (PciDevice* device = bus_.Selected()) device->WriteConfig(bus_.SelectedOffset(port), size, value);
 }
 
+PciBus::PciBus(PortDevice& byte_ports) : address_(byte_ports), data_(*this) {}
+
+PciBus::~PciBus() = default;
+
+void PciBus::Connect(PortBus* ports, PhysicalMemory* memory, PirqSink* pirqs) {
+  ports_ = ports;
+  memory_ = memory;
+  pirqs_ = pirqs;
+}
+
 void PciBus::Add(unsigned device, unsigned function, PciDevice& target) {
   if (!functions_.emplace(device << 3 | function, &target).second) throw std::logic_error("PCI function placed twice");
+  target.bus_ = this;
+  for (unsigned index = 0; index <= PciDevice::kRomBar; ++index) {
+    if (target.BarBytes(index) != 0) bars_.push_back(std::make_unique<PciBar>(target, index));
+  }
 }
 
 void PciBus::Reset() {
   address_.value = 0;
   for (auto& [place, device] : functions_) device->Reset();
+  UpdateMappings();
+}
+
+/// What moves away first makes room for what comes.
+void PciBus::UpdateMappings() {
+  for (const auto& bar : bars_) bar->UnmapIfMoved(ports_, memory_);
+  for (const auto& bar : bars_) bar->MapIfWanted(ports_, memory_);
+}
+
+void PciBus::UpdateInterrupts() {
+  if (!pirqs_) return;
+  std::array<bool, kPirqCount> asserted{};
+  for (const auto& [place, device] : functions_) {
+    const unsigned pin = device->ReadConfig(pci::kInterruptPin, 1);
+    if (pin != 0 && device->InterruptDriven()) asserted[PirqOf(place >> 3, pin)] = true;
+  }
+  for (unsigned pirq = 0; pirq < kPirqCount; ++pirq) pirqs_->SetPirq(pirq, asserted[pirq]);
 }
 
 PciDevice* PciBus::Selected() const {

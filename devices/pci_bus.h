@@ -1,28 +1,56 @@
 // PCI bus 0 and its configuration mechanism #1 (PCI Local Bus Specification 2.1, section 3.7.4.1).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <vector>
 
 #include "devices/pci_device.h"
 #include "devices/port_bus.h"
 
 namespace ring3 {
 
-/// Two blocks of four ports: the address register and the data register.
+/// The four interrupt lines of PCI slots, as the south bridge sees them.
+class PirqSink {
+ public:
+  virtual ~PirqSink() = default;
+  /// `pirq` 0..3 is PIRQA#..PIRQD#; `asserted` whatever the electrical level is.
+  virtual void SetPirq(unsigned pirq, bool asserted) = 0;
+};
+
+class PciBar;
+
+/// Two blocks of four ports: the address register and the data register. What functions show behind their base address
+/// registers is mapped wherever the guest says, as long as nothing else is there: chips at fixed places, RAM, and what
+/// was mapped earlier come first.
 class PciBus {
  public:
+  static constexpr unsigned kPirqCount = 4;
   /// `byte_ports` answers accesses to the address register's ports that are not whole dwords: by the specification
   /// those are ordinary I/O (on PCs the reset control register is among them).
-  explicit PciBus(PortDevice& byte_ports) : address_(byte_ports), data_(*this) {}
+  explicit PciBus(PortDevice& byte_ports);
+  ~PciBus();
+
+  /// Where base address registers lead, and interrupts. Each may be null, and then leads nowhere. They outlive the bus.
+  void Connect(PortBus* ports, PhysicalMemory* memory, PirqSink* pirqs);
 
   /// Places a function at `device` (0..31), `function` (0..7). It must outlive the bus. Throws std::logic_error when
   /// the place is taken.
   void Add(unsigned device, unsigned function, PciDevice& target);
+  /// The PIRQ line that pin `pin` (1..4, INTA#..INTD#) of `device` is wired to: neighbours are rotated by one.
+  static constexpr unsigned PirqOf(unsigned device, unsigned pin) {
+    return (device + pin + kPirqCount - 2) % kPirqCount;
+  }
 
   PortDevice& AddressPort() { return address_; }
   PortDevice& DataPort() { return data_; }
   void Reset();
+
+  /// Functions call these when their registers or pins have changed.
+  void UpdateMappings();
+  void UpdateInterrupts();
 
  private:
   class AddressRegister final : public PortDevice {
@@ -52,6 +80,10 @@ class PciBus {
   AddressRegister address_;
   DataRegister data_;
   std::map<unsigned, PciDevice*> functions_;  // by device << 3 | function
+  std::vector<std::unique_ptr<PciBar>> bars_;
+  PortBus* ports_ = nullptr;
+  PhysicalMemory* memory_ = nullptr;
+  PirqSink* pirqs_ = nullptr;
 };
 
 /// The Intel 82441FX (440FX) host bridge. PAM and SMRAM registers hold what the guest writes; guest RAM is mapped

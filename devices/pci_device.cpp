@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "devices/pci_bus.h"
+
 namespace ring3 {
 namespace {
 
@@ -13,7 +15,19 @@ constexpr uint16_t kWritableCommandBits = pci::kCommandIo | pci::kCommandMemory 
                                           pci::kCommandParity | pci::kCommandSerr | pci::kCommandInterruptDisable;
 constexpr uint16_t kStatusErrors = 0xF900;  // aborts, SERR#, parity errors
 
-constexpr uint8_t BarOffset(unsigned index) { return static_cast<uint8_t>(pci::kBar0 + 4 * index); }
+constexpr uint32_t kSmallestRom = 2048;
+constexpr uint32_t kRomAddress = 0xFFFFF800;
+
+constexpr uint8_t BarOffset(unsigned index) {
+  return index == PciDevice::kRomBar ? pci::kRomBar : static_cast<uint8_t>(pci::kBar0 + 4 * index);
+}
+
+/// True when the write may move, show or hide something, or change the interrupt pin.
+bool ChangesBus(unsigned first, unsigned end) {
+  const auto touches = [&](unsigned from, unsigned to) { return first < to && from < end; };
+  return touches(pci::kCommand, pci::kCommand + 2) || touches(pci::kBar0, pci::kBarsEnd) ||
+         touches(pci::kRomBar, pci::kRomBar + 4);
+}
 
 template <class Space>
 void Store(Space& space, uint8_t offset, unsigned size, uint32_t value) {
@@ -52,11 +66,38 @@ void PciDevice::AddBar(unsigned index, BarKind kind, uint32_t size) {
   if (kind == BarKind::kPrefetchableMemory) flags = kBarPrefetchable;
   SetRegister(BarOffset(index), 4, flags);
   AllowWrites(BarOffset(index), 4, ~(size - 1));
+  bar_bytes_[index] = size;
+}
+
+void PciDevice::AddRomBar(uint32_t size) {
+  if (size < kSmallestRom || (size & (size - 1)) != 0) throw std::invalid_argument("bad PCI ROM size");
+  AllowWrites(pci::kRomBar, 4, ~(size - 1) | pci::kRomEnable);
+  bar_bytes_[kRomBar] = size;
+}
+
+void PciDevice::Reset() {
+  config_ = reset_values_;
+  SetInterrupt(false);
+}
+
+void PciDevice::SetInterrupt(bool asserted) {
+  interrupt_ = asserted;
+  const uint32_t status = ReadConfig(pci::kStatus, 2);
+  Store(config_, pci::kStatus, 2, asserted ? status | pci::kStatusInterrupt : status & ~pci::kStatusInterrupt);
+  if (bus_) bus_->UpdateInterrupts();
+}
+
+bool PciDevice::InterruptDriven() const {
+  return interrupt_ && (ReadConfig(pci::kCommand, 2) & pci::kCommandInterruptDisable) == 0;
 }
 
 uint32_t PciDevice::BarAddress(unsigned index) const {
   const uint32_t bar = ReadConfig(BarOffset(index), 4);
   const uint32_t command = ReadConfig(pci::kCommand, 2);
+  if (index == kRomBar) {
+    const bool shown = (bar & pci::kRomEnable) != 0 && (command & pci::kCommandMemory) != 0;
+    return shown ? bar & kRomAddress : 0;
+  }
   const bool io = (bar & kBarIo) != 0;
   if ((command & (io ? pci::kCommandIo : pci::kCommandMemory)) == 0) return 0;
   return bar & ~(io ? kIoFlags : kMemoryFlags);
@@ -75,6 +116,10 @@ void PciDevice::WriteConfig(uint8_t offset, unsigned size, uint32_t value) {
     const uint8_t mask = writable_[offset + i];
     target = static_cast<uint8_t>((target & ~mask) | (byte & mask));
     target &= static_cast<uint8_t>(~(byte & clear_on_write_[offset + i]));
+  }
+  if (bus_ && ChangesBus(offset, offset + size)) {
+    bus_->UpdateMappings();
+    bus_->UpdateInterrupts();
   }
   ConfigWritten(offset, size);
 }

@@ -1,5 +1,6 @@
 #include "devices/port_bus.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ring3 {
@@ -25,14 +26,34 @@ PortBus::PortBus() : ranges_{{0, kPortCount, nullptr, "unclaimed"}}, owner_(kPor
 
 void PortBus::Attach(uint16_t first, unsigned count, PortDevice& device, std::string name) {
   if (count == 0 || first + count > kPortCount) throw std::out_of_range(name + ": no such port range");
-  if (ranges_.size() == kMaxRanges) throw std::out_of_range(name + ": too many port ranges");
+  const size_t entry = FreeEntry();
+  if (entry == kMaxRanges) throw std::out_of_range(name + ": too many port ranges");
   for (unsigned port = first; port < first + count; ++port) {
     if (owner_[port] == 0) continue;
     throw PortOverlap(name + " claims port " + Hex(port) + ", which belongs to " + ranges_[owner_[port]].name);
   }
-  const auto index = static_cast<uint8_t>(ranges_.size());
-  ranges_.push_back({first, count, &device, std::move(name)});
-  for (unsigned port = first; port < first + count; ++port) owner_[port] = index;
+  if (entry == ranges_.size()) ranges_.emplace_back();
+  ranges_[entry] = {first, count, &device, std::move(name)};
+  std::fill_n(owner_.begin() + first, count, static_cast<uint8_t>(entry));
+}
+
+/// An entry that was given back, or a new one.
+size_t PortBus::FreeEntry() const {
+  const auto free = std::find_if(ranges_.begin(), ranges_.end(), [](const Range& range) { return range.count == 0; });
+  return static_cast<size_t>(free - ranges_.begin());
+}
+
+void PortBus::Detach(uint16_t first, const PortDevice& device) {
+  Range& range = ranges_[owner_[first]];
+  if (range.device != &device || range.first != first) return;
+  std::fill_n(owner_.begin() + first, range.count, uint8_t{0});
+  range = {0, 0, nullptr, {}};
+}
+
+bool PortBus::IsFree(uint16_t first, unsigned count) const {
+  if (count == 0 || first + count > kPortCount || FreeEntry() == kMaxRanges) return false;
+  const auto begin = owner_.begin() + first;
+  return std::all_of(begin, begin + count, [](uint8_t owner) { return owner == 0; });
 }
 
 bool PortBus::OneOwner(uint16_t port, unsigned size) const {

@@ -38,6 +38,10 @@ class PortBus {
   /// Claims [first, first+count) for `device`, which must outlive the bus. Throws PortOverlap, or std::out_of_range
   /// when the range is empty or leaves the port space, or when 255 ranges are in use.
   void Attach(uint16_t first, unsigned count, PortDevice& device, std::string name);
+  /// Gives the range of `device` that begins at `first` back. Nothing happens when there is none.
+  void Detach(uint16_t first, const PortDevice& device);
+  /// True when no port of the range is claimed and the range is one that Attach takes.
+  bool IsFree(uint16_t first, unsigned count) const;
 
   /// An unclaimed port reads as all ones, as an ISA bus with nothing driving it does. An access that spans two owners
   /// is split into bytes.
@@ -57,10 +61,11 @@ class PortBus {
  private:
   struct Range {
     uint16_t first;
-    unsigned count;
+    unsigned count;  // 0 in an entry that was given back
     PortDevice* device;
     std::string name;
   };
+  size_t FreeEntry() const;
   /// True when bytes port .. port+size-1 all belong to the range of `port` (or to none).
   bool OneOwner(uint16_t port, unsigned size) const;
 

@@ -80,6 +80,8 @@ Machine::~Machine() {
 BoardOptions Machine::MakeBoardOptions() {
   BoardOptions board;
   board.ram_bytes = options_.memory_bytes;
+  board.memory = &physical_;
+  board.firmware = !options_.bios.empty();
   if (serial_fd_ >= 0) {
     board.serial = [this](std::span<const uint8_t> bytes) { WriteSerial(bytes); };
   }

@@ -6,6 +6,7 @@
 
 #include "devices/acpi_pm.h"
 #include "devices/layout.h"
+#include "devices/pci_bus.h"
 #include "monitor/boot/aml.h"
 #include "monitor/boot/memory_map.h"
 
@@ -69,6 +70,22 @@ void Seal(Bytes& table) {
   table[kChecksumOffset] = Checksum(table);
 }
 
+// The line that each pin of each slot is wired to (_PRT, ACPI 3.0 6.2.12): as a BIOS routes PIRQA# to PIRQD#.
+Bytes BuildPciRouting() {
+  using namespace aml;
+  constexpr unsigned kSlots = 32, kPins = 4;
+  std::vector<Bytes> routes;
+  for (unsigned slot = 1; slot < kSlots; ++slot) {
+    for (unsigned pin = 0; pin < kPins; ++pin) {
+      const unsigned pirq = PciBus::PirqOf(slot, pin + 1);
+      unsigned irq = pirq < 2 ? layout::kFirstPciIrq : layout::kSecondPciIrq;
+      if (slot == layout::kSouthBridgeSlot && pin == 0) irq = layout::kSciIrq;  // the power management function's own
+      routes.push_back(Package({Integer(slot << 16 | 0xFFFF), Integer(pin), Integer(0), Integer(irq)}));
+    }
+  }
+  return Name("_PRT", Package(routes));
+}
+
 Bytes BuildPciHostBridge(uint64_t ram_bytes) {
   using namespace aml;
   const auto first_free = static_cast<uint32_t>(std::max(ram_bytes, boot_layout::kHighMemory));
@@ -86,7 +103,7 @@ Bytes BuildPciHostBridge(uint64_t ram_bytes) {
                            MemoryWindow(boot_layout::kVideoArea, 0xBFFFF),
                            MemoryWindow(first_free, kPciMemoryEnd - 1),
                        })),
-          Name("_PRT", Package({})),
+          BuildPciRouting(),
       });
 }
 

@@ -103,9 +103,14 @@ Bytes EisaId(std::string_view id) {
 
 Bytes Name(std::string_view name, const Bytes& value) { return Join({{kNameOp}, NamePath(name), value}); }
 
+Bytes Package(std::span<const Bytes> elements) {
+  Bytes content = {static_cast<uint8_t>(elements.size())};
+  for (const Bytes& element : elements) AppendBytes(content, element);
+  return Join({{kPackageOp}, WithLength(content)});
+}
+
 Bytes Package(std::initializer_list<Bytes> elements) {
-  const Bytes count = {static_cast<uint8_t>(elements.size())};
-  return Join({{kPackageOp}, WithLength(Join({count, Join(elements)}))});
+  return Package(std::span<const Bytes>(elements.begin(), elements.size()));
 }
 
 Bytes Scope(std::string_view name, std::initializer_list<Bytes> terms) { return Named({kScopeOp}, name, terms); }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 
 #include "monitor/boot/little_endian.h"
@@ -18,6 +19,8 @@ Bytes Integer(uint32_t value);
 Bytes EisaId(std::string_view id);
 
 Bytes Name(std::string_view name, const Bytes& value);
+/// Up to 255 elements.
+Bytes Package(std::span<const Bytes> elements);
 Bytes Package(std::initializer_list<Bytes> elements);
 Bytes Scope(std::string_view name, std::initializer_list<Bytes> terms);
 Bytes Device(std::string_view name, std::initializer_list<Bytes> terms);

@@ -108,6 +108,9 @@ TEST_CASE("the DSDT describes the devices and soft-off") {
     INFO(id);
     CHECK(Contains(dsdt, aml::Name("_HID", aml::EisaId(id))));
   }
+  // INTA# of slot 3 is PIRQC#; the power management function has the SCI's line.
+  CHECK(Contains(dsdt, aml::Package({aml::Integer(0x3FFFF), aml::Integer(0), aml::Integer(0), aml::Integer(11)})));
+  CHECK(Contains(dsdt, aml::Package({aml::Integer(0x1FFFF), aml::Integer(0), aml::Integer(0), aml::Integer(9)})));
   // PCI memory begins where RAM ends.
   CHECK(Contains(dsdt, aml::MemoryWindow(128u << 20, kPciMemoryEnd - 1)));
 }

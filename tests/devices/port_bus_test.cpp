@@ -70,4 +70,24 @@ TEST_CASE("port bus: overlap and impossible ranges are errors", "[port_bus]") {
   bus.Attach(0xFE, 2, a, "before");
 }
 
+TEST_CASE("port bus: a range that was given back is free for another device", "[port_bus]") {
+  PortBus bus;
+  Recorder a(0xAA), b(0xBB);
+  bus.Attach(0x100, 4, a, "a");
+  CHECK_FALSE(bus.IsFree(0x103, 1));
+  CHECK(bus.IsFree(0x104, 4));
+  CHECK_FALSE(bus.IsFree(0xFFFF, 2));
+  CHECK_FALSE(bus.IsFree(0x200, 0));
+  bus.Detach(0x101, a);  // not its beginning
+  bus.Detach(0x100, b);  // not its owner
+  CHECK(bus.Read(0x102, 1) == 0xAA);
+  bus.Detach(0x100, a);
+  CHECK(bus.Read(0x102, 1) == 0xFF);
+  for (unsigned i = 0; i < 1000; ++i) {
+    bus.Attach(0x102, 1, b, "b");
+    CHECK(bus.Read(0x102, 1) == 0xBB);
+    bus.Detach(0x102, b);
+  }
+}
+
 }  // namespace ring3

@@ -40,7 +40,9 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
                  [this] {
                    if (events_.ignore_fpu_error) events_.ignore_fpu_error();
                  }),
-      pci_(reset_control_) {
+      pci_(reset_control_),
+      firmware_log_(options_.firmware_log),
+      host_bridge_(HasFirmware() ? &shadow_ram_.emplace(*options_.memory, options_.firmware) : nullptr) {
   pics_.OnInterruptChange([this](bool) {
     if (events_.interrupt_changed) events_.interrupt_changed();
   });
@@ -48,7 +50,15 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
   AttachPorts();
   pci_.Connect(&ports_, options_.memory, &irqs_);
   if (options_.pci_host_bridge) AddPciFunctions();
+  if (HasFirmware()) AddFirmwareDevices();
   SetUpChipset();
+}
+
+void Board::AddFirmwareDevices() {
+  fw_cfg_.emplace(*options_.memory);
+  ports_.Attach(layout::kFwCfgPort, layout::kFwCfgPortCount, fw_cfg_->Registers(), "firmware configuration");
+  ports_.Attach(layout::kFwCfgDmaPort, layout::kFwCfgDmaPortCount, fw_cfg_->Dma(), "firmware configuration DMA");
+  ports_.Attach(layout::kFirmwareLogPort, 1, firmware_log_, "firmware log");
 }
 
 void Board::AddPciFunctions() {
@@ -59,7 +69,7 @@ void Board::AddPciFunctions() {
 
 /// What a BIOS would have done before it starts an operating system.
 void Board::SetUpChipset() {
-  if (options_.firmware) return;
+  if (HasFirmware()) return;
   isa_bridge_.RoutePirqs(layout::kFirstPciIrq, layout::kSecondPciIrq);
   power_management_.SetBase(layout::kPmBasePort);
 }
@@ -101,6 +111,7 @@ void Board::RequestReset() {
 void Board::FlushOutput() {
   serial_.FlushOutput();
   debug_console_.FlushOutput();
+  firmware_log_.FlushOutput();
 }
 
 void Board::Reset() {
@@ -114,6 +125,7 @@ void Board::Reset() {
   serial_.Reset();
   pm_.Reset();
   pci_.Reset();
+  if (fw_cfg_) fw_cfg_->Reset();
   post_.Reset();
   fpu_error_.Reset();
   SetUpChipset();

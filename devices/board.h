@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "devices/acpi_pm.h"
 #include "devices/clock.h"
 #include "devices/debug_ports.h"
 #include "devices/fpu_error.h"
+#include "devices/fw_cfg.h"
 #include "devices/i8042.h"
 #include "devices/irq_router.h"
 #include "devices/layout.h"
@@ -33,8 +35,11 @@ struct BoardOptions {
   ByteSink serial;         // output of COM1
   ByteSink debug_console;  // output of port E9h
   std::optional<DebugExitPorts> debug_exit;
-  PhysicalMemory* memory = nullptr;       // where base address registers of PCI functions lead
-  bool firmware = false;                  // the guest's firmware sets the chipset up; else it is as firmware leaves it
+  PhysicalMemory* memory = nullptr;  // where base address registers of PCI functions lead
+  /// The firmware's ROM, if there is one: then the chipset is as after RESET, for firmware to set up; else it is as
+  /// firmware leaves it. Needs `memory`, and outlives the board.
+  std::span<const uint8_t> firmware;
+  ByteSink firmware_log;                  // output of port 402h
   bool pci_host_bridge = true;            // without it the PCI bus is empty
   std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
 };
@@ -68,6 +73,9 @@ class Board {
   Ps2Mouse& Mouse() { return keyboard_controller_.Mouse(); }
   AcpiPm& Pm() { return pm_; }
   PciBus& Pci() { return pci_; }
+  /// Only with firmware.
+  FwCfg* Config() { return fw_cfg_ ? &*fw_cfg_ : nullptr; }
+  PiixPowerManagement& PowerManagement() { return power_management_; }
   PostPort& Post() { return post_; }
   FpuErrorLatch& FpuError() { return fpu_error_; }
 
@@ -81,7 +89,9 @@ class Board {
   void Reset();
 
  private:
+  bool HasFirmware() const { return !options_.firmware.empty(); }
   void AttachPorts();
+  void AddFirmwareDevices();
   void AddPciFunctions();
   void SetUpChipset();
   void SetA20(bool enabled);
@@ -107,6 +117,9 @@ class Board {
   PostPort post_;
   FpuErrorLatch fpu_error_;
   PciBus pci_;
+  std::optional<ShadowRam> shadow_ram_;
+  std::optional<FwCfg> fw_cfg_;
+  DebugConsole firmware_log_;
   PciHostBridge host_bridge_;
   PiixIsaBridge isa_bridge_{irqs_};
   PiixPowerManagement power_management_{pm_, ports_};

@@ -10,14 +10,15 @@
 
 namespace ring3 {
 
-/// Bytes written are text for the host. Reads as its own port number (E9h), by which guests detect it.
+/// Bytes written are text for the host. Reads as E9h wherever it sits, by which guests detect it.
 class DebugConsole final : public BytePortDevice {
  public:
   explicit DebugConsole(ByteSink sink) : output_(std::move(sink)) {}
   void FlushOutput() { output_.Flush(); }
 
  protected:
-  uint8_t ReadByte(uint16_t port) override { return static_cast<uint8_t>(port); }
+  static constexpr uint8_t kPresent = 0xE9;
+  uint8_t ReadByte(uint16_t) override { return kPresent; }
   void WriteByte(uint16_t, uint8_t value) override {
     output_.Append(value);
     if (value == '\n') output_.Flush();

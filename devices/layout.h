@@ -50,6 +50,13 @@ inline constexpr uint16_t kPmTimerPort = kPmBasePort + 8;
 inline constexpr unsigned kPmTimerLength = 4;
 inline constexpr unsigned kPmPortCount = 12;
 
+// What firmware looks for.
+inline constexpr uint16_t kFirmwareLogPort = 0x402;
+inline constexpr uint16_t kFwCfgPort = 0x510;  // selector, data
+inline constexpr unsigned kFwCfgPortCount = 2;
+inline constexpr uint16_t kFwCfgDmaPort = 0x514;
+inline constexpr unsigned kFwCfgDmaPortCount = 8;
+
 // Where the debug-exit device sits unless told otherwise.
 inline constexpr uint16_t kDebugExitPort = 0x501;
 inline constexpr unsigned kDebugExitPortCount = 2;

@@ -32,6 +32,9 @@ constexpr uint8_t kDramBoundaryCount = 8;
 constexpr uint8_t kSmram = 0x72;
 constexpr uint8_t kSmramReset = 0x02;
 constexpr uint8_t kSmramWritable = 0x78;
+constexpr uint8_t kSmramOpen = 0x40, kSmramClosed = 0x20, kSmramLock = 0x10, kSmramEnable = 0x08;
+constexpr uint32_t kPamRead = 1, kPamWrite = 2;
+constexpr unsigned kPamHighShift = 4;
 constexpr uint16_t kStatusReset = 0x0280;  // fast back-to-back, medium DEVSEL timing
 
 }  // namespace
@@ -109,8 +112,9 @@ uint8_t PciBus::SelectedOffset(uint16_t port) const {
   return static_cast<uint8_t>((address_.value & kRegisterMask) | (port & kLaneMask));
 }
 
-PciHostBridge::PciHostBridge()
-    : PciDevice({.vendor = kIntel, .device = k82441Fx, .class_code = kHostBridgeClass, .revision = k82441FxRevision}) {
+PciHostBridge::PciHostBridge(ShadowRam* shadow)
+    : PciDevice({.vendor = kIntel, .device = k82441Fx, .class_code = kHostBridgeClass, .revision = k82441FxRevision}),
+      shadow_(shadow) {
   SetRegister(pci::kStatus, 2, kStatusReset);
   SetRegister(pci::kCommand, 2, pci::kCommandMemory | pci::kCommandMaster);
   AllowWrites(pci::kCommand, 2, pci::kCommandParity | pci::kCommandSerr);  // memory and bus master are hard-wired
@@ -122,6 +126,40 @@ PciHostBridge::PciHostBridge()
   for (unsigned i = 0; i < kDramBoundaryCount; ++i) AllowWrites(static_cast<uint8_t>(kDramBoundary0 + i), 1, 0xFF);
   SetRegister(kSmram, 1, kSmramReset);
   AllowWrites(kSmram, 1, kSmramWritable);
+}
+
+void PciHostBridge::Reset() {
+  PciDevice::Reset();
+  AllowWrites(kSmram, 1, kSmramWritable);  // the lock is off
+  UpdateShadow();
+}
+
+void PciHostBridge::ConfigWritten(uint8_t offset, unsigned size) {
+  const unsigned end = offset + size;
+  const bool smram = offset <= kSmram && kSmram < end;
+  if (smram) LockSmram();
+  if (smram || (offset < kPam0 + kPamCount && kPam0 < end)) UpdateShadow();
+}
+
+/// D_LCK clears D_OPEN and makes itself and D_OPEN read-only until RESET.
+void PciHostBridge::LockSmram() {
+  const uint32_t smram = ReadConfig(kSmram, 1);
+  if ((smram & kSmramLock) == 0) return;
+  ForceRegister(kSmram, 1, smram & ~uint32_t{kSmramOpen});
+  AllowWrites(kSmram, 1, kSmramClosed);
+}
+
+/// PAM0's high half is F0000h; the others' halves are the segments of 16 KiB in turn.
+void PciHostBridge::UpdateShadow() {
+  if (!shadow_) return;
+  for (unsigned segment = 0; segment < ShadowRam::kSegments; ++segment) {
+    const bool last = segment == ShadowRam::kSegments - 1;
+    const uint32_t pam = ReadConfig(static_cast<uint8_t>(last ? kPam0 : kPam0 + 1 + segment / 2), 1);
+    const uint32_t rights = last || segment % 2 != 0 ? pam >> kPamHighShift : pam;
+    shadow_->Set(segment, (rights & kPamRead) != 0, (rights & kPamWrite) != 0);
+  }
+  const uint32_t smram = ReadConfig(kSmram, 1);
+  shadow_->OpenVideoHole((smram & (kSmramOpen | kSmramClosed | kSmramEnable)) == (kSmramOpen | kSmramEnable));
 }
 
 }  // namespace ring3

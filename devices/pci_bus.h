@@ -9,6 +9,7 @@
 
 #include "devices/pci_device.h"
 #include "devices/port_bus.h"
+#include "devices/shadow_ram.h"
 
 namespace ring3 {
 
@@ -86,11 +87,21 @@ class PciBus {
   PirqSink* pirqs_ = nullptr;
 };
 
-/// The Intel 82441FX (440FX) host bridge. PAM and SMRAM registers hold what the guest writes; guest RAM is mapped
-/// throughout the first megabyte in any case.
+/// The Intel 82441FX (440FX) host bridge. Its PAM and SMRAM registers drive `shadow` where there is one; else they hold
+/// what is written, and guest RAM is mapped throughout the first megabyte.
 class PciHostBridge final : public PciDevice {
  public:
-  PciHostBridge();
+  explicit PciHostBridge(ShadowRam* shadow = nullptr);
+  void Reset() override;
+
+ protected:
+  void ConfigWritten(uint8_t offset, unsigned size) override;
+
+ private:
+  void UpdateShadow();
+  void LockSmram();
+
+  ShadowRam* shadow_;
 };
 
 }  // namespace ring3

@@ -52,6 +52,8 @@ void PciDevice::SetRegister(uint8_t offset, unsigned size, uint32_t value) {
   Store(reset_values_, offset, size, value);
 }
 
+void PciDevice::ForceRegister(uint8_t offset, unsigned size, uint32_t value) { Store(config_, offset, size, value); }
+
 void PciDevice::AllowWrites(uint8_t offset, unsigned size, uint32_t mask) { Store(writable_, offset, size, mask); }
 
 void PciDevice::ClearOnWrite(uint8_t offset, unsigned size, uint32_t mask) {

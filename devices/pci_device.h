@@ -84,6 +84,8 @@ class PciDevice {
  protected:
   /// Sets a register's present and reset value.
   void SetRegister(uint8_t offset, unsigned size, uint32_t value);
+  /// Sets a register's present value alone.
+  void ForceRegister(uint8_t offset, unsigned size, uint32_t value);
   /// Lets the guest write the bits in `mask`.
   void AllowWrites(uint8_t offset, unsigned size, uint32_t mask);
   /// The bits in `mask` are cleared by writing ones to them.

@@ -102,6 +102,15 @@ void Rtc146818::SetMemorySize(uint64_t ram_bytes) {
   store(kExtendedMemoryActualLow, extended_kib);
   store(kMemoryAbove16MLow, units_above(16 << 20, 64 << 10));
   ram_[kEquipment] = kEquipmentFpuAndMouse;
+  StoreChecksum();
+}
+
+void Rtc146818::SetCmos(uint8_t index, uint8_t value) {
+  ram_.at(index) = value;
+  StoreChecksum();
+}
+
+void Rtc146818::StoreChecksum() {
   unsigned sum = 0;
   for (unsigned i = kChecksumFirst; i <= kChecksumLast; ++i) sum += ram_[i];
   ram_[kChecksumHigh] = static_cast<uint8_t>(sum >> 8);

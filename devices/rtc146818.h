@@ -21,6 +21,8 @@ class Rtc146818 final : public BytePortDevice {
 
   /// Fills in the memory sizes and equipment byte that a BIOS leaves in CMOS, checksum included.
   void SetMemorySize(uint64_t ram_bytes);
+  /// Stores a byte of CMOS RAM (0Eh to 7Fh) as a setup program would.
+  void SetCmos(uint8_t index, uint8_t value);
   bool NmiMasked() const { return nmi_masked_; }
   /// The RESET pin: interrupts off; time and RAM are kept by the battery.
   void Reset();
@@ -38,6 +40,7 @@ class Rtc146818 final : public BytePortDevice {
   bool Halted() const;
   uint64_t PeriodicTicks() const;
 
+  void StoreChecksum();
   uint8_t ReadRegister(uint8_t index);
   void WriteRegister(uint8_t index, uint8_t value);
   void WriteControl(uint8_t index, uint8_t value);

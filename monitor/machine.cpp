@@ -13,6 +13,7 @@
 #include "monitor/boot/bios.h"
 #include "monitor/boot/loader.h"
 #include "monitor/demo/demo_image.h"
+#include "monitor/firmware.h"
 #include "monitor/kvm/kvm_engine.h"
 #include "monitor/report_file.h"
 #include "monitor/translating_engine.h"
@@ -54,11 +55,15 @@ Machine::Machine(const Options& options)
       }),
       serial_fd_(OpenSerial(options.serial)),
       stats_(OpenReport(options.stats_file)),
-      bios_(options.bios.empty() ? Bytes{} : ReadBios(options.bios)),
+      bios_(ReadFirmware(options)),
+      firmware_log_(OpenReport(options.firmware_log)),
       physical_(options.memory_bytes, bios_.size()),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
       engine_(MakeEngine(options, physical_, board_.Ports(), recorder_.get())) {
-  if (!bios_.empty()) InstallBios(bios_, physical_);
+  if (!bios_.empty()) {
+    InstallBios(bios_, physical_);
+    DescribeMachine(board_, options_);
+  }
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -73,6 +78,7 @@ Machine::~Machine() {
   timer_delete(host_timer_);
   input_.reset();
   CloseReport(stats_);
+  CloseReport(firmware_log_);
   if (serial_fd_ > STDERR_FILENO) close(serial_fd_);
   if (demo_fd_ >= 0) close(demo_fd_);
 }
@@ -81,7 +87,12 @@ BoardOptions Machine::MakeBoardOptions() {
   BoardOptions board;
   board.ram_bytes = options_.memory_bytes;
   board.memory = &physical_;
-  board.firmware = !options_.bios.empty();
+  board.firmware = bios_;
+  if (firmware_log_) {
+    board.firmware_log = [this](std::span<const uint8_t> bytes) {
+      fwrite(bytes.data(), 1, bytes.size(), firmware_log_);
+    };
+  }
   if (serial_fd_ >= 0) {
     board.serial = [this](std::span<const uint8_t> bytes) { WriteSerial(bytes); };
   }

@@ -62,6 +62,7 @@ class Machine {
   int demo_fd_ = -1;
   FILE* stats_ = nullptr;
   Bytes bios_;
+  FILE* firmware_log_ = nullptr;
   PhysicalMemory physical_;
   Board board_;
   std::unique_ptr<Engine> engine_;

@@ -10,6 +10,7 @@
 
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
+#include "monitor/options_firmware.h"
 
 #ifndef RING3_VERSION
 #error "the build names the version"
@@ -180,16 +181,18 @@ void CheckEngine(Options& options, const RawOptions& raw) {
   if (!options.dump_file.empty() || !options.trace_exits_file.empty() || options.single_instruction_blocks ||
       options.fast_paths != unset.fast_paths || options.cache_bytes != unset.cache_bytes) {
     throw UsageError(
-        "--dump, --trace-exits, --one-instruction-blocks, --without, --no-link and --tc-size are about translated code: "
+        "--dump, --trace-exits, --one-instruction-blocks, --without, --no-link and --tc-size are about translated "
+        "code: "
         "--engine kvm has none");
   }
 }
 
 void CheckGuest(const Options& options) {
   if (options.command == Command::kDemo) return;
-  if (options.bios.empty() && options.kernel.empty())
-    throw UsageError("--kernel is required, or --bios (ring3 --help lists the options)");
-  if (options.bios.empty()) return;
+  CheckFirmwareOptions(options);
+  if (!options.UsesFirmware() && options.kernel.empty())
+    throw UsageError("--kernel is required, or something to boot from (ring3 --help lists the options)");
+  if (!options.UsesFirmware() && options.bios.empty()) return;
   for (const auto& [name, value] :
        {std::pair{"--kernel", &options.kernel}, {"--initrd", &options.initrd}, {"--append", &options.append}}) {
     if (!value->empty()) throw UsageError(fmt::format("{} means nothing to a --bios, which boots by itself", name));
@@ -252,7 +255,7 @@ Options ParseOptions(int argc, const char* const* argv) {
   app.require_subcommand(1);
   CLI::App* run = app.add_subcommand("run", "boot a kernel or a firmware image");
   run->add_option("--kernel", options.kernel, "Linux bzImage or Multiboot 1 kernel");
-  run->add_option("--bios", options.bios, "start this ROM image (64K to 256K) at its reset vector instead of a kernel");
+  AddFirmwareOptions(*run, options);
   run->add_option("--initrd", options.initrd, "initial RAM disk, or Multiboot modules: \"F arguments,F arguments\"");
   run->add_option("--append", options.append, "kernel command line");
   AddMachineOptions(*run, options, raw);

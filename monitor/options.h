@@ -27,22 +27,29 @@ inline constexpr int kTimeLimit = 124;  // --max-seconds
 struct Options {
   Command command = Command::kRun;
   std::string kernel, initrd, append;
-  std::string bios;  // instead of a kernel
+  std::string bios;                // instead of a kernel; empty: SeaBIOS, where the machine starts by firmware
+  bool firmware = false;           // an option was given that needs firmware to boot by
+  std::string boot_order = "cad";  // up to three of a, c, d, n
+  bool boot_menu = false;
+  std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
   EngineKind engine = EngineKind::kBinaryTranslation;
-  std::string cpu_model;         // empty: the default
+  std::string cpu_model;  // empty: the default
   bool no_reboot = false;
   std::string stats_file, trace_exits_file, dump_file;  // empty: off
   uint64_t cache_bytes = 32u << 20;
   double max_seconds = 0;  // 0: no limit
   bool single_instruction_blocks = false;
   FastPaths fast_paths = FastPaths::Usual();
-  std::string lockstep;  // empty: off; else what the other side does: blocks or interpreter
+  std::string lockstep;       // empty: off; else what the other side does: blocks or interpreter
   std::string lockstep_from;  // empty: from the start; else once COM1 has written this
   Sabotage sabotage;          // for tests of lockstep
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
+
+  /// The guest starts at a ROM's reset vector; else a kernel is loaded.
+  bool UsesFirmware() const { return command == Command::kRun && kernel.empty() && (firmware || !bios.empty()); }
 };
 
 /// Parses argv, QEMU's short spellings included. Throws UsageError. Prints and exits for --help and --version.

@@ -3,10 +3,10 @@ find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
 
-add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp host_check.cpp host_signals.cpp light_callouts.cpp
+add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp light_callouts.cpp
                                  lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
-                                 options.cpp report_file.cpp statistics.cpp step_callout.cpp terminal.cpp translating_engine.cpp
+                                 options.cpp options_firmware.cpp report_file.cpp statistics.cpp step_callout.cpp terminal.cpp translating_engine.cpp
                                  kvm/kvm_engine.cpp)
 # Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)
 set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-mgeneral-regs-only>")

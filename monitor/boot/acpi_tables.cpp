@@ -18,7 +18,8 @@ constexpr char kOemTableId[] = "RING3PC ";
 constexpr size_t kHeaderSize = 36;  // System Description Table Header, ACPI 3.0 5.2.6
 constexpr size_t kLengthOffset = 4, kChecksumOffset = 9;
 
-constexpr size_t kRsdpSize = 36, kRsdpChecksumOffset = 8, kRsdpOldSize = 20, kRsdpExtendedChecksumOffset = 32;
+constexpr size_t kRsdpSize = 36, kRsdpChecksumOffset = 8, kRsdpOldSize = 20, kRsdpExtendedChecksumOffset = 32,
+                 kRsdpRsdtOffset = 16, kRsdpXsdtOffset = 24;
 constexpr size_t kFacsSize = 64, kFacsAlignment = 64;
 
 // Fixed ACPI Description Table revision 3, ACPI 3.0 5.2.9.
@@ -148,7 +149,7 @@ void StorePortBlock(Bytes& table, size_t old_field, size_t length_field, size_t 
   StoreGenericPort(table, generic_field, port, bytes);
 }
 
-Bytes BuildFadt(uint32_t facs, uint32_t dsdt) {
+Bytes BuildFadt(uint32_t facs, uint32_t dsdt, uint16_t pm_base) {
   using namespace fadt;
   using namespace layout;
   Bytes table = NewTable("FACP", kRevision, kSize);
@@ -159,10 +160,11 @@ Bytes BuildFadt(uint32_t facs, uint32_t dsdt) {
   StoreField<uint32_t>(table, kSmiCommand, kSmiCommandPort);
   table[kAcpiEnable] = AcpiPm::kAcpiEnable;
   table[kAcpiDisable] = AcpiPm::kAcpiDisable;
-  StorePortBlock(table, kPm1aEvent, fadt::kPm1EventLength, kXPm1aEvent, kPm1EventPort, layout::kPm1EventLength);
-  StorePortBlock(table, kPm1aControl, fadt::kPm1ControlLength, kXPm1aControl, kPm1ControlPort,
-                 layout::kPm1ControlLength);
-  StorePortBlock(table, kPmTimer, fadt::kPmTimerLength, kXPmTimer, kPmTimerPort, layout::kPmTimerLength);
+  StorePortBlock(table, kPm1aEvent, fadt::kPm1EventLength, kXPm1aEvent, pm_base, layout::kPm1EventLength);
+  StorePortBlock(table, kPm1aControl, fadt::kPm1ControlLength, kXPm1aControl,
+                 static_cast<uint16_t>(pm_base + AcpiPm::kPm1ControlOffset), layout::kPm1ControlLength);
+  StorePortBlock(table, kPmTimer, fadt::kPmTimerLength, kXPmTimer,
+                 static_cast<uint16_t>(pm_base + AcpiPm::kTimerOffset), layout::kPmTimerLength);
   StoreField<uint16_t>(table, kC2Latency, kNoC2);
   StoreField<uint16_t>(table, kC3Latency, kNoC3);
   table[kCentury] = kRtcCenturyIndex;
@@ -197,9 +199,9 @@ Bytes BuildRsdp(uint32_t rsdt, uint32_t xsdt) {
   StoreText(table, 0, "RSD PTR ", 8);
   StoreText(table, 9, kOemId, 6);
   table[15] = 2;  // revision: ACPI 2.0 and later
-  StoreField<uint32_t>(table, 16, rsdt);
+  StoreField<uint32_t>(table, kRsdpRsdtOffset, rsdt);
   StoreField<uint32_t>(table, 20, kRsdpSize);
-  StoreField<uint64_t>(table, 24, xsdt);
+  StoreField<uint64_t>(table, kRsdpXsdtOffset, xsdt);
   table[kRsdpChecksumOffset] = Checksum(std::span(table).first(kRsdpOldSize));
   table[kRsdpExtendedChecksumOffset] = Checksum(table);
   return table;
@@ -207,21 +209,56 @@ Bytes BuildRsdp(uint32_t rsdt, uint32_t xsdt) {
 
 }  // namespace
 
-Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes) {
-  Bytes block(kRsdpSize);  // the RSDP needs the others' addresses, so it is filled in last
+AcpiImage BuildAcpiImage(const AcpiMachine& machine) {
+  AcpiImage image;
   const auto place = [&](const Bytes& table) {
-    block.resize(AlignUp(block.size(), kFacsAlignment));
-    const auto address = static_cast<uint32_t>(base + block.size());
-    AppendBytes(block, table);
-    return address;
+    image.tables.resize(AlignUp(image.tables.size(), kFacsAlignment));
+    const auto offset = static_cast<uint32_t>(image.tables.size());
+    AppendBytes(image.tables, table);
+    return offset;
+  };
+  const auto place_summed = [&](const Bytes& table, std::initializer_list<AcpiImage::Pointer> pointers) {
+    const uint32_t offset = place(table);
+    for (AcpiImage::Pointer pointer : pointers) {
+      pointer.offset += offset;
+      image.pointers.push_back(pointer);
+    }
+    const auto bytes = static_cast<uint32_t>(table.size());
+    image.checksums.push_back({false, offset + static_cast<uint32_t>(kChecksumOffset), offset, bytes});
+    return offset;
   };
   const uint32_t facs = place(BuildFacs());
-  const uint32_t dsdt = place(BuildDsdt(ram_bytes));
-  const uint32_t fadt_address = place(BuildFadt(facs, dsdt));
-  const uint32_t rsdt = place(BuildRootTable<uint32_t>("RSDT", fadt_address));
-  const uint32_t xsdt = place(BuildRootTable<uint64_t>("XSDT", fadt_address));
-  const Bytes rsdp = BuildRsdp(rsdt, xsdt);
-  std::copy(rsdp.begin(), rsdp.end(), block.begin());
+  const uint32_t dsdt = place_summed(BuildDsdt(machine.ram_bytes), {});
+  const uint32_t fadt_offset =
+      place_summed(BuildFadt(facs, dsdt, machine.pm_base),
+                   {{false, fadt::kFacs, 4}, {false, fadt::kDsdt, 4}, {false, fadt::kXDsdt, 8}});
+  const uint32_t rsdt = place_summed(BuildRootTable<uint32_t>("RSDT", fadt_offset), {{false, kHeaderSize, 4}});
+  const uint32_t xsdt = place_summed(BuildRootTable<uint64_t>("XSDT", fadt_offset), {{false, kHeaderSize, 8}});
+  image.rsdp = BuildRsdp(rsdt, xsdt);
+  image.pointers.push_back({true, kRsdpRsdtOffset, 4});
+  image.pointers.push_back({true, kRsdpXsdtOffset, 8});
+  image.checksums.push_back({true, kRsdpChecksumOffset, 0, kRsdpOldSize});
+  image.checksums.push_back({true, kRsdpExtendedChecksumOffset, 0, kRsdpSize});
+  return image;
+}
+
+Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes) {
+  AcpiImage image = BuildAcpiImage({.ram_bytes = ram_bytes});
+  const auto tables_offset = static_cast<uint32_t>(AlignUp(image.rsdp.size(), kFacsAlignment));
+  const auto part = [&](bool in_rsdp) -> Bytes& { return in_rsdp ? image.rsdp : image.tables; };
+  for (const AcpiImage::Pointer& pointer : image.pointers) {
+    // The upper half of a pointer of 8 bytes is zero.
+    const auto offset = LoadField<uint32_t>(part(pointer.in_rsdp), pointer.offset);
+    StoreField<uint32_t>(part(pointer.in_rsdp), pointer.offset, base + tables_offset + offset);
+  }
+  for (const AcpiImage::Checksum& sum : image.checksums) {
+    Bytes& bytes = part(sum.in_rsdp);
+    bytes[sum.offset] = 0;
+    bytes[sum.offset] = Checksum(std::span(bytes).subspan(sum.start, sum.bytes));
+  }
+  Bytes block = image.rsdp;
+  block.resize(tables_offset);
+  AppendBytes(block, image.tables);
   return block;
 }
 

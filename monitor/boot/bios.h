@@ -12,8 +12,7 @@ namespace ring3 {
 /// Reads a raw ROM image of 64, 128, 192 or 256 KiB. Throws UsageError for anything else.
 Bytes ReadBios(const std::string& path);
 
-/// Puts `image`, as long as the memory's ROM, where a PC has it: at the end of the 4 GiB, and its last 128 KiB (or all
-/// of it) at the end of the first MiB.
+/// Puts `image`, as long as the memory's ROM, at the end of the 4 GiB. (The host bridge shows its end below 1 MiB.)
 void InstallBios(const Bytes& image, PhysicalMemory& memory);
 
 }  // namespace ring3

@@ -37,12 +37,14 @@ Replica::Replica(Channel& channel, const Options& options, pid_t recorder)
       linear_(physical_, FastPaths::None()),
       vcpu_{.run = {},
             .cpu = {.state = {}, .model = ModelOf(options), .memory = linear_, .mmu = mmu_, .ports = ports_}},
-      translator_(physical_, mmu_, vcpu_.cpu.model,
-                  {.max_block_instructions = 1, .fast_paths = FastPaths::None()}),
+      translator_(physical_, mmu_, vcpu_.cpu.model, {.max_block_instructions = 1, .fast_paths = FastPaths::None()}),
       engine_(vcpu_, mmu_, translator_, trace_),
       signals_(vcpu_, mmu_, translator_, ReportCrash),
       memory_(physical_, recorder) {
-  if (!bios_.empty()) InstallBios(bios_, physical_);
+  if (!bios_.empty()) {
+    InstallBios(bios_, physical_);
+    shadow_ram_.emplace(physical_, bios_);
+  }
   ports_.SetTap(this);
   vcpu_.cpu.host_counter = this;
   vcpu_.cpu.x87_pointers = false;

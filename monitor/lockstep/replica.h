@@ -7,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "devices/shadow_ram.h"
 #include "monitor/boot/bios.h"
 #include "monitor/bt_engine.h"
 #include "monitor/lockstep/channel.h"
@@ -59,6 +60,7 @@ class Replica : private PortTap, private HostCounter, private GuestObserver {
   const pid_t recorder_;
   const Bytes bios_;
   PhysicalMemory physical_;
+  std::optional<ShadowRam> shadow_ram_;  // as after RESET
   ShadowMmu mmu_;
   LinearMemory linear_;
   PortBus ports_;

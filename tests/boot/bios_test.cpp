@@ -19,20 +19,17 @@ Bytes MakeImage(size_t blocks) {
 
 }  // namespace
 
-TEST_CASE("a firmware image lies below 4 GiB and its end below 1 MiB, and nothing else changes") {
+TEST_CASE("a firmware image lies below 4 GiB, and nothing else changes") {
   for (size_t blocks = 1; blocks <= 4; ++blocks) {
     CAPTURE(blocks);
     const Bytes image = MakeImage(blocks);
     PhysicalMemory memory(2 * kMegabyte, image.size());
     InstallBios(image, memory);
     CHECK(GuestBytes(memory, PhysicalMemory::kRomEnd - image.size(), image.size()) == image);
-    const size_t low = std::min(image.size(), 2 * kBlock);
-    CHECK(GuestBytes(memory, kMegabyte - low, low) == Bytes(image.end() - static_cast<ptrdiff_t>(low), image.end()));
     for (uint64_t page = 0; page < 2 * kMegabyte; page += kPageSize) {
-      const bool rom = page >= kMegabyte - low && page < kMegabyte, video = page >= 0xA0000 && page < 0xC0000;
-      const PageKind expected = rom ? PageKind::kRom : video ? PageKind::kMmio : PageKind::kRam;
-      REQUIRE(memory.KindOf(GuestPhysical(page)) == expected);
-      if (!rom) REQUIRE(GuestBytes(memory, page, kPageSize) == Bytes(kPageSize, 0));
+      const bool video = page >= 0xA0000 && page < 0xC0000;
+      REQUIRE(memory.KindOf(GuestPhysical(page)) == (video ? PageKind::kMmio : PageKind::kRam));
+      REQUIRE(GuestBytes(memory, page, kPageSize) == Bytes(kPageSize, 0));
     }
   }
 }

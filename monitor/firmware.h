@@ -1,0 +1,20 @@
+// A PC's firmware: which ROM image starts, and what the machine tells it.
+#pragma once
+
+#include <string>
+
+#include "devices/board.h"
+#include "monitor/boot/little_endian.h"
+#include "monitor/options.h"
+
+namespace ring3 {
+
+/// The ROM image of a machine that starts by firmware: what --bios names, else SeaBIOS as Debian installs it. Throws
+/// UsageError when it cannot be read. Empty where a kernel is loaded directly.
+Bytes ReadFirmware(const Options& options);
+
+/// Fills in the configuration device (memory map, ACPI and SMBIOS tables, what to boot) and CMOS for firmware such as
+/// SeaBIOS. The board outlives the configuration device.
+void DescribeMachine(Board& board, const Options& options);
+
+}  // namespace ring3

@@ -48,10 +48,18 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
   });
   rtc_.SetMemorySize(options_.ram_bytes);
   AttachPorts();
+  if (options_.memory) AddDma();
   pci_.Connect(&ports_, options_.memory, &irqs_);
   if (options_.pci_host_bridge) AddPciFunctions();
   if (HasFirmware()) AddFirmwareDevices();
   SetUpChipset();
+}
+
+void Board::AddDma() {
+  dma_.emplace(*options_.memory);
+  ports_.Attach(layout::kDmaPort, layout::kDmaPortCount, dma_->First(), "DMA controller");
+  ports_.Attach(layout::kSecondDmaPort, layout::kSecondDmaPortCount, dma_->Second(), "second DMA controller");
+  ports_.Attach(layout::kDmaPagePort, layout::kDmaPagePortCount, dma_->Pages(), "DMA pages");
 }
 
 void Board::AddFirmwareDevices() {
@@ -125,6 +133,7 @@ void Board::Reset() {
   serial_.Reset();
   pm_.Reset();
   pci_.Reset();
+  if (dma_) dma_->Reset();
   if (fw_cfg_) fw_cfg_->Reset();
   post_.Reset();
   fpu_error_.Reset();

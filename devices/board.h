@@ -9,6 +9,7 @@
 #include "devices/acpi_pm.h"
 #include "devices/clock.h"
 #include "devices/debug_ports.h"
+#include "devices/dma8237.h"
 #include "devices/fpu_error.h"
 #include "devices/fw_cfg.h"
 #include "devices/i8042.h"
@@ -73,6 +74,8 @@ class Board {
   Ps2Mouse& Mouse() { return keyboard_controller_.Mouse(); }
   AcpiPm& Pm() { return pm_; }
   PciBus& Pci() { return pci_; }
+  /// Only where there is memory.
+  DmaControllers* Dma() { return dma_ ? &*dma_ : nullptr; }
   /// Only with firmware.
   FwCfg* Config() { return fw_cfg_ ? &*fw_cfg_ : nullptr; }
   PiixPowerManagement& PowerManagement() { return power_management_; }
@@ -91,6 +94,7 @@ class Board {
  private:
   bool HasFirmware() const { return !options_.firmware.empty(); }
   void AttachPorts();
+  void AddDma();
   void AddFirmwareDevices();
   void AddPciFunctions();
   void SetUpChipset();
@@ -117,6 +121,7 @@ class Board {
   PostPort post_;
   FpuErrorLatch fpu_error_;
   PciBus pci_;
+  std::optional<DmaControllers> dma_;
   std::optional<ShadowRam> shadow_ram_;
   std::optional<FwCfg> fw_cfg_;
   DebugConsole firmware_log_;

@@ -12,6 +12,13 @@ inline constexpr unsigned kPicPortCount = 2;
 inline constexpr uint16_t kElcrPort = 0x4D0;
 inline constexpr unsigned kElcrPortCount = 2;
 
+inline constexpr uint16_t kDmaPort = 0x00;
+inline constexpr unsigned kDmaPortCount = 16;
+inline constexpr uint16_t kSecondDmaPort = 0xC0;
+inline constexpr unsigned kSecondDmaPortCount = 32;
+inline constexpr uint16_t kDmaPagePort = 0x81;  // 80h takes POST codes
+inline constexpr unsigned kDmaPagePortCount = 15;
+
 inline constexpr uint16_t kPitPort = 0x40;
 inline constexpr unsigned kPitPortCount = 4;
 

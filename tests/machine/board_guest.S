@@ -136,8 +136,9 @@ Timer:  movl $TimerHandler, %eax
         outb %al, $0x21
         ret
 
-// Returns without IRET.
+// Returns without IRET, and with interrupts off: one between POPF and the jump would lose the address.
 TimerHandler:
+        andl $~0x200, 8(%esp)
         pushl %eax
         incl ticks
         movb $0x20, %al

@@ -218,17 +218,28 @@ void Machine::ReportEnd(const char* title) {
 void Machine::RunLoop() {
   HandleAttention();
   while (request_ != Request::kStop) {
-    switch (engine_->Run()) {
-      case EngineStop::kInterruptible:
-        engine_->DeliverInterrupt(board_.Pics().Acknowledge());
-        break;
-      case EngineStop::kHalted:
-        Sleep();
-        break;
-      case EngineStop::kAttention:
-        HandleAttention();
-        break;
+    try {
+      RunOnce();
+    } catch (const TripleFault&) {
+      // The board's logic answers a shutdown with RESET. Where there is no firmware to start over with, or the user
+      // wants to see what became of the guest, it ends the run.
+      if (!options_.UsesFirmware() || options_.no_reboot || recorder_) throw;
+      ResetMachine();
     }
+  }
+}
+
+void Machine::RunOnce() {
+  switch (engine_->Run()) {
+    case EngineStop::kInterruptible:
+      engine_->DeliverInterrupt(board_.Pics().Acknowledge());
+      break;
+    case EngineStop::kHalted:
+      Sleep();
+      break;
+    case EngineStop::kAttention:
+      HandleAttention();
+      break;
   }
 }
 

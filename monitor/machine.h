@@ -42,6 +42,7 @@ class Machine {
   void LoadKernel(CpuState& state);
   void ResetMachine();
   void RunLoop();
+  void RunOnce();
   void HandleAttention();
   void FeedSerial();
   void WriteSerial(std::span<const uint8_t> bytes);

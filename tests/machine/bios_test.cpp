@@ -100,4 +100,48 @@ TEST_CASE("bios: what is no image is refused", "[bios]") {
   refused({"demo", "--bios", RING3_TEST_ROM}, "--bios");
 }
 
+namespace {
+
+/// An image that shuts the processor down once, and finds in CMOS that it did when it is started again.
+std::string ShutdownImage() {
+  std::string image(kBlock, '\xF4');
+  constexpr unsigned char kCode[] = {
+      0xB0, 0x40, 0xE6, 0x70,              // mov al, 40h; out 70h, al
+      0xE4, 0x71, 0x3C, 0x5A, 0x74, 0x0B,  // in al, 71h; cmp al, 5Ah; je done
+      0xB0, 0x5A, 0xE6, 0x71,              // mov al, 5Ah; out 71h, al
+      0x2E, 0x0F, 0x01, 0x1E, 0x1A, 0x00,  // lidt cs:[1Ah]
+      0xCC,                                // int3
+      0xB0, 0x10, 0xE6, 0xF4, 0xF4,        // done: mov al, 10h; out F4h, al; hlt
+      0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // an IDT without gates
+  };
+  image.replace(0, sizeof kCode, reinterpret_cast<const char*>(kCode), sizeof kCode);
+  image.replace(kBlock - 16, 3, std::string("\xE9\x0D\x00", 3));  // jmp to the start
+  return image;
+}
+
+}  // namespace
+
+TEST_CASE("bios: a shutdown of the processor starts firmware again, or is reported under --no-reboot", "[bios]") {
+  Scratch scratch;
+  std::ofstream(scratch.Path("rom"), std::ios::binary) << ShutdownImage();
+  CHECK(Run(Boot(scratch.Path("rom"))).exit_code == kPassed);
+  const Outcome ended = Run(Boot(scratch.Path("rom"), {"--no-reboot"}));
+  CHECK(ended.exit_code == 3);
+  CHECK_THAT(ended.err, Catch::Contains("triple fault"));
+}
+
+TEST_CASE("bios: SeaBIOS finds the machine, and its log is at port 402h", "[bios]") {
+  if (!std::ifstream("/usr/share/seabios/bios-256k.bin")) return;
+  Scratch scratch;
+  const Outcome run = Run({"run", "--boot", "order=dc", "--firmware-log", scratch.Path("log"), "--serial", "none", "-m",
+                           "64M", "--max-seconds", "6"});
+  CHECK(run.exit_code == 124);
+  const std::string log = ReadFile(scratch.Path("log"));
+  for (const char* line :
+       {"Running on QEMU (i440fx)", "QEMU fw_cfg DMA interface supported", "len 0x0000000004000000 [RAM]",
+        "id=8086:7113", "ACPI: parse DSDT", "PS2 keyboard initialized", "No bootable device"}) {
+    CHECK_THAT(log, Catch::Contains(line));
+  }
+}
+
 }  // namespace ring3::test

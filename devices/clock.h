@@ -32,6 +32,30 @@ class HostClock final : public Clock {
   uint64_t NowNs() override;
 };
 
+/// Another clock, but for the time in which it was stopped.
+class PausableClock final : public Clock {
+ public:
+  explicit PausableClock(Clock& source) : source_(source) {}
+  uint64_t NowNs() override { return (stopped_at_ ? *stopped_at_ : source_.NowNs()) - hidden_; }
+
+  bool Stopped() const { return stopped_at_.has_value(); }
+  void Stop() {
+    if (!stopped_at_) stopped_at_ = source_.NowNs();
+  }
+  /// Goes on with the time at which it was stopped.
+  void Start() {
+    if (stopped_at_) hidden_ += source_.NowNs() - *stopped_at_;
+    stopped_at_.reset();
+  }
+  /// The source's time at which this clock, unless stopped, will say `ns`.
+  uint64_t SourceTimeOf(uint64_t ns) const { return ns + hidden_; }
+
+ private:
+  Clock& source_;
+  std::optional<uint64_t> stopped_at_;  // of the source
+  uint64_t hidden_ = 0;
+};
+
 /// Stands still until told otherwise, for tests and replays.
 class ManualClock final : public Clock {
  public:

@@ -66,6 +66,8 @@ std::optional<EngineStop> BtEngine::RunOnce() {
     return EngineStop::kInterruptible;
   }
   if (state.halted) return EngineStop::kHalted;
+  if (!debug_.Empty() && AtDebugStop()) [[unlikely]]
+    return EngineStop::kDebug;
   const BlockMode mode = BlockMode::Of(state);
   // RF goes with the first instruction that completes; translated code knows nothing of it.
   if (!mode.Translatable() || state.interrupt_shadow || (state.eflags & eflags::kRf)) {
@@ -155,7 +157,7 @@ void BtEngine::HandleExit() {
       break;
     case ExitReason::kEmulate:
       // Breakpoints come and go; a site that runs into one is not demoted for it.
-      if (const auto site = CurrentSite(); site && vcpu_.cpu.breakpoints.Armed().empty()) {
+      if (const auto site = CurrentSite(); site && !PagesWithheld()) {
         translator_.NoteEmulatedAccess(*site);
       }
       [[fallthrough]];
@@ -275,15 +277,6 @@ X87Pointers BtEngine::NameX87Instruction(const X87Environment& environment) cons
           .fds = segment.selector,
           .fip = *eip,
           .fdp = environment.fdp - segment.base};  // window bases are 4 GiB-aligned: the low half was linear
-}
-
-/// Pages with breakpoints are not mapped: what happens in them happens in the interpreter, which knows.
-void BtEngine::BreakpointsChanged(std::span<const Breakpoint> armed) {
-  std::vector<GuestLinear> pages;
-  for (const Breakpoint& breakpoint : armed) {
-    if (breakpoint.kind != BreakpointKind::kIo) pages.push_back(GuestLinear(breakpoint.first).Page());
-  }
-  mmu_.SetUnmapped(pages);
 }
 
 /// After a load that the inline check did not cover: notes descriptors that give just what the registers hold.

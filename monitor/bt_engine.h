@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <vector>
 
 #include "monitor/callout_context.h"
 #include "monitor/engine.h"
@@ -43,6 +44,10 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   void StoreFpu() override;
   void BreakpointsChanged(std::span<const Breakpoint> armed) override;
   void DeliverInterrupt(uint8_t vector);
+  /// As in Engine.
+  void SetDebugStops(const DebugStops& stops);
+  std::optional<unsigned> TakeDebugHit();
+  bool StepForDebugger();
   /// An edge on the NMI line.
   void RaiseNmi() {
     vcpu_.cpu.state.nmi_pending = true;
@@ -83,6 +88,9 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
     if (observer_) observer_->MonitorActs(vcpu_.cpu.state);
   }
   std::optional<GuestPhysical> CurrentSite();
+  bool AtDebugStop() const;
+  void WithholdPages();
+  bool PagesWithheld() const { return !withheld_.empty(); }
 
   Vcpu& vcpu_;
   ShadowMmu& mmu_;
@@ -106,7 +114,9 @@ class BtEngine : public FpuKeeper, public BreakpointListener {
   /// Per data segment register: what loading its selector again would give, as of when that was found out.
   std::array<SegmentRegister, kSegCount> learnt_{};
   CalloutContext callouts_;
-  std::exception_ptr thrown_;  // by a callout, through whose stub nothing can be thrown
+  DebugStops debug_;
+  std::vector<GuestLinear> withheld_;  // pages with breakpoints of any kind: mapped nowhere
+  std::exception_ptr thrown_;          // by a callout, through whose stub nothing can be thrown
 };
 
 }  // namespace ring3

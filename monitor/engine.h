@@ -4,9 +4,12 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <stdexcept>
+#include <vector>
 
 #include "monitor/cpu/cpu_state.h"
+#include "shadowmmu/paging.h"
 
 namespace ring3 {
 
@@ -18,6 +21,24 @@ enum class EngineStop : uint8_t {
   kAttention,      // kicked: timers, input or a request to stop
   kHalted,         // HLT, nothing deliverable
   kInterruptible,  // an interrupt waits and may be delivered now
+  kDebug,          // a debugger's stop: EIP is at one of its code addresses, or it asks TakeDebugHit()
+};
+
+/// Accesses that a debugger wants to hear of: to `bytes` guest-linear addresses from `first`.
+struct DebugWatch {
+  GuestLinear first;
+  uint32_t bytes = 0;
+  bool reads = false, writes = false;
+  bool operator==(const DebugWatch&) const = default;
+};
+
+/// Where a debugger outside the guest stops it. Guest memory and the guest's debug registers stay as they are.
+struct DebugStops {
+  static constexpr unsigned kMostWatches = 32;
+
+  std::vector<GuestLinear> code;  // before the instruction there
+  std::vector<DebugWatch> data;   // after the access; kMostWatches at most
+  bool Empty() const { return code.empty() && data.empty(); }
 };
 
 /// The engine cannot go on with this guest, through no fault of the guest's.
@@ -32,6 +53,8 @@ class Engine {
 
   virtual ~Engine() = default;
 
+  /// As --engine has it.
+  virtual const char* Name() const = 0;
   /// Goes on from here: the guest's state after RESET or loading.
   virtual void SetState(const CpuState& state) = 0;
   /// Runs the guest. Throws TripleFault and EngineFailure.
@@ -54,6 +77,20 @@ class Engine {
   virtual void IgnoreFpuError() = 0;
   /// Called after the guest may have accessed a device.
   virtual void OnDeviceAccess(Hook hook, void* context) = 0;
+  /// The whole state, x87 and vector registers included. To change it: SetState().
+  virtual CpuState State() = 0;
+  /// What the guest's linear addresses mean now.
+  virtual PagingState Paging() = 0;
+  /// Whether the next three can be called.
+  virtual bool CanDebug() const { return false; }
+  /// Replaces the debugger's stops. Code runs translated as without them, but for what shares a page with watched data.
+  virtual void SetDebugStops(const DebugStops&) {}
+  /// The watch of the last SetDebugStops() that was hit since the last call, by its place in the list.
+  virtual std::optional<unsigned> TakeDebugHit() { return std::nullopt; }
+  /// One instruction, without interrupts. False, and nothing done, when the processor is halted.
+  virtual bool Step() { return false; }
+  /// The guest's time-stamp counter goes back by this many host ticks: time in which the guest was stopped.
+  virtual void HideTimeStamps(uint64_t) {}
   /// Called some times a second.
   virtual void Relax() {}
 

@@ -64,6 +64,7 @@ Machine::Machine(const Options& options)
     InstallBios(bios_, physical_);
     DescribeMachine(board_, options_);
   }
+  control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -122,13 +123,23 @@ BoardEvents Machine::MakeBoardEvents() {
     if (engine_) engine_->SetA20(enabled);
   };
   events.reset = [this] { request_ = Request::kReset, engine_->Kick(); };
-  events.power_off = [this] { Stop(exit_code::kSuccess); };
-  events.debug_exit = [this](int code) { Stop(code); };
+  events.power_off = [this] { Stop(exit_code::kSuccess, ShutdownCause::kGuestShutdown); };
+  events.debug_exit = [this](int code) { Stop(code, ShutdownCause::kGuestShutdown); };
   events.ignore_fpu_error = [this] { engine_->IgnoreFpuError(); };
   events.interrupt_changed = [this] {
     if (engine_) engine_->SetInterruptWaiting(board_.Pics().HasInterrupt());
   };
   return events;
+}
+
+MachineControl::Hooks Machine::MakeControlHooks() {
+  return {.reset = [this] { request_ = Request::kReset, engine_->Kick(); },
+          .quit = [this](int code) { Stop(code, ShutdownCause::kHostQuit); },
+          .resumed =
+              [this] {
+                armed_deadline_.reset();
+                ArmTimer();
+              }};
 }
 
 /// After power-on or reset.
@@ -157,27 +168,33 @@ void Machine::ResetMachine() {
   request_ = Request::kNone;
   board_.FlushOutput();
   if (options_.no_reboot) {
-    Stop(exit_code::kSuccess);
+    Stop(exit_code::kSuccess, ShutdownCause::kGuestReset);
     return;
   }
   board_.Reset();
   StartGuest();
+  control_->NoteReset();
 }
 
-void Machine::Stop(int code) {
+void Machine::Stop(int code, ShutdownCause cause) {
   if (request_ == Request::kStop) return;  // the first reason counts
   request_ = Request::kStop;
   exit_code_ = code;
+  if (control_) control_->NoteShutdown(cause, code);
   engine_->Kick();
 }
 
 int Machine::Run() {
   start_ns_ = clock_.NowNs();
+  running_ = true;
+  servers_ = std::make_unique<ControlServers>(options_.control, *control_, calls_);
   if (options_.serial == "stdio" || options_.serial == "mon:stdio") {
     terminal_ = std::make_unique<RawTerminal>();
     const pthread_t vcpu_thread = pthread_self();
     input_ = std::make_unique<ConsoleInput>(
-        STDIN_FILENO, ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); }});
+        STDIN_FILENO,
+        ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); },
+                             .monitor = [this](std::string_view bytes) { servers_->TypeToMonitor(bytes); }});
     board_.Serial().OnReceiveReady([this] {
       FeedSerial();
       if (serial_queue_.empty()) engine_->Kick();  // the reader may hold more
@@ -189,7 +206,6 @@ int Machine::Run() {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
     time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
   }
-  running_ = true;
   bool triple_fault = false;
   try {
     RunLoop();
@@ -199,7 +215,10 @@ int Machine::Run() {
   } catch (const EngineFailure& failure) {
     ReportEnd(failure.what());
   }
+  calls_.Close();
   running_ = false;
+  input_.reset();
+  servers_.reset();
   board_.FlushOutput();
   if (recorder_) {
     RawTerminal::Restore();
@@ -213,6 +232,7 @@ void Machine::ReportEnd(const char* title) {
   RawTerminal::Restore();
   engine_->Report(stderr, title);
   exit_code_ = exit_code::kInternal;
+  control_->NoteShutdown(ShutdownCause::kGuestPanic, exit_code_);
 }
 
 void Machine::RunLoop() {
@@ -230,15 +250,21 @@ void Machine::RunLoop() {
 }
 
 void Machine::RunOnce() {
+  if (!control_->Running()) return Sleep();
+  if (control_->Stepping() && !engine_->Kicked() && engine_->Step()) return control_->Stepped();
   switch (engine_->Run()) {
     case EngineStop::kInterruptible:
       engine_->DeliverInterrupt(board_.Pics().Acknowledge());
+      if (control_->Stepping()) control_->Stepped();
       break;
     case EngineStop::kHalted:
       Sleep();
       break;
     case EngineStop::kAttention:
       HandleAttention();
+      break;
+    case EngineStop::kDebug:
+      control_->EngineStopped();
       break;
   }
 }
@@ -288,8 +314,9 @@ void Machine::ArmTimer() {
   if (ArmedInTime()) return;
   armed_deadline_ = board_.NextDeadline();
   itimerspec at = {};
-  at.it_value.tv_sec = static_cast<time_t>(*armed_deadline_ / kNanosecondsPerSecond);
-  at.it_value.tv_nsec = static_cast<long>(*armed_deadline_ % kNanosecondsPerSecond);
+  const uint64_t host_time = clock_.SourceTimeOf(*armed_deadline_);
+  at.it_value.tv_sec = static_cast<time_t>(host_time / kNanosecondsPerSecond);
+  at.it_value.tv_nsec = static_cast<long>(host_time % kNanosecondsPerSecond);
   timer_settime(host_timer_, TIMER_ABSTIME, &at, nullptr);
 }
 

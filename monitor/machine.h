@@ -11,6 +11,9 @@
 #include "devices/board.h"
 #include "devices/mailbox.h"
 #include "monitor/boot/little_endian.h"
+#include "monitor/control/machine_control.h"
+#include "monitor/control/servers.h"
+#include "monitor/control/vcpu_calls.h"
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
@@ -38,6 +41,7 @@ class Machine {
 
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
+  MachineControl::Hooks MakeControlHooks();
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();
@@ -51,14 +55,15 @@ class Machine {
   void ArmTimer();
   void FollowLockstep();
   void NoticeDeadline();
-  void Stop(int code);
+  void Stop(int code, ShutdownCause cause = ShutdownCause::kHostError);
   void ReportEnd(const char* title);
 
   Options options_;
   std::unique_ptr<lockstep::Recorder> recorder_;  // with --lockstep; first, because it forks
   std::atomic<bool> running_ = false;             // the engine takes kicks
   Mailbox mailbox_;
-  HostClock clock_;
+  HostClock host_clock_;
+  PausableClock clock_{host_clock_};
   int serial_fd_ = -1;
   int demo_fd_ = -1;
   FILE* stats_ = nullptr;
@@ -67,7 +72,10 @@ class Machine {
   PhysicalMemory physical_;
   Board board_;
   std::unique_ptr<Engine> engine_;
+  VcpuCalls calls_{mailbox_};
+  std::optional<MachineControl> control_;
   std::unique_ptr<RawTerminal> terminal_;
+  std::unique_ptr<ControlServers> servers_;
   std::unique_ptr<ConsoleInput> input_;
   std::deque<uint8_t> serial_queue_;
   std::optional<Timer> time_limit_;

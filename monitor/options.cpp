@@ -35,9 +35,9 @@ Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest 
 
 /// QEMU spells long options with one dash.
 std::vector<std::string> Normalise(int argc, const char* const* argv) {
-  static const std::set<std::string> kLong = {"kernel",  "initrd",  "append",  "nographic", "no-reboot",
-                                              "serial",  "device",  "cpu",     "memory",    "help",
-                                              "version", "machine", "display", "bios"};
+  static const std::set<std::string> kLong = {"kernel",  "initrd", "append", "nographic", "no-reboot", "serial",
+                                              "device",  "cpu",    "memory", "help",      "version",   "machine",
+                                              "display", "bios",   "gdb", "name", "qmp", "monitor"};
   std::vector<std::string> out;
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -166,6 +166,7 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--lockstep-from", options.lockstep_from, "begin with it when the guest has written this to COM1");
   app.add_option("--sabotage", raw.sabotage, "register@EIP or memory@EIP: translate that instruction wrongly")
       ->group("");
+  AddControlOptions(app, options.control);
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
   app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
   app.add_option("--display", raw.display, "only 'none'")->group("");
@@ -218,6 +219,7 @@ void Check(Options& options, const RawOptions& raw) {
     throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
   if (!options.lockstep.empty() && options.engine == EngineKind::kKvm)
     throw UsageError("--lockstep compares translations: it has nothing to say about --engine kvm");
+  CheckControlOptions(options);
   if (!raw.sabotage.empty()) options.sabotage = ParseSabotage(raw.sabotage);
   constexpr double kLongest = 1e9;
   if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {

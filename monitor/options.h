@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "monitor/control/control_options.h"
 #include "translator/emitter.h"
 
 namespace ring3 {
@@ -44,7 +45,8 @@ struct Options {
   FastPaths fast_paths = FastPaths::Usual();
   std::string lockstep;       // empty: off; else what the other side does: blocks or interpreter
   std::string lockstep_from;  // empty: from the start; else once COM1 has written this
-  Sabotage sabotage;          // for tests of lockstep
+  ControlOptions control;
+  Sabotage sabotage;  // for tests of lockstep
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 

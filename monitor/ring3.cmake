@@ -8,6 +8,12 @@ add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exi
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
                                  options.cpp options_firmware.cpp report_file.cpp statistics.cpp step_callout.cpp terminal.cpp translating_engine.cpp
                                  kvm/kvm_engine.cpp)
+# Control of a running machine.
+target_sources(ring3_machine PRIVATE
+  control/guest_bytes.cpp control/machine_control.cpp control/pointer_input.cpp control/servers.cpp
+  control/socket_address.cpp control/socket_server.cpp control/stdio_monitor.cpp debug_stops.cpp options_control.cpp
+  gdb/packets.cpp gdb/registers.cpp gdb/server.cpp gdb/stub.cpp
+  qmp/commands.cpp qmp/human_monitor.cpp qmp/json_stream.cpp qmp/memory_dump.cpp qmp/register_dump.cpp qmp/session.cpp)
 # Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)
 set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-mgeneral-regs-only>")
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")

@@ -52,7 +52,8 @@ CalloutResult BtEngine::StepInPlace(StepOperand step) {
     usual = false;
   }
   const bool interrupted = run.interrupts_waiting & state.eflags;
-  if (WantsAttention(state, state.eflags) || interrupted) return LeaveWhole(vcpu_);
+  const bool debugged = !debug_.Empty() && AtDebugStop();
+  if (WantsAttention(state, state.eflags) || interrupted || debugged) return LeaveWhole(vcpu_);
   vcpu_.SetFlags(state.eflags);
   if (usual) return GoOnInMode(vcpu_);
   run.avx = state.xcr0 & xstate::kAvx;
@@ -64,7 +65,7 @@ CalloutResult BtEngine::StepInPlace(StepOperand step) {
 /// RF, with which handlers of faults return, goes with one more instruction on the slow path, as in the engine's loop.
 bool BtEngine::StepsAgain() const {
   const CpuState& state = vcpu_.cpu.state;
-  if (vcpu_.run.kick || (vcpu_.run.interrupts_waiting & state.eflags)) return false;
+  if (vcpu_.run.kick || (vcpu_.run.interrupts_waiting & state.eflags) || !debug_.Empty()) return false;
   return (state.eflags & eflags::kRf) && !WantsAttention(state, state.eflags & ~eflags::kRf);
 }
 
@@ -74,7 +75,7 @@ bool BtEngine::DeliverSoftFault() {
   if (!move || move->IsString()) return false;
   const GuestLinear linear(address);
   Cpu& cpu = vcpu_.cpu;
-  if (linear.PageOffset() + move->bytes > kPageSize || !cpu.breakpoints.Armed().empty()) return false;
+  if (linear.PageOffset() + move->bytes > kPageSize || PagesWithheld()) return false;
   const Access access = move->kind == SoftKind::kLoad ? cpu.Read() : cpu.Write();
   const WalkResult walk = Walk(cpu.memory.Physical(), mmu_.Paging(), linear, access);
   if (walk.ok) return false;

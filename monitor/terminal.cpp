@@ -20,7 +20,8 @@ constexpr uint8_t kEscape = 1;  // Ctrl-A
 constexpr size_t kMostWaiting = 64 * 1024;
 constexpr int kEndingSignals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 constexpr std::string_view kHelp =
-    "\r\nCtrl-A x  quit ring3\r\nCtrl-A b  send a break\r\nCtrl-A Ctrl-A  send Ctrl-A\r\nCtrl-A h  this help\r\n";
+    "\r\nCtrl-A x  quit ring3\r\nCtrl-A b  send a break\r\nCtrl-A c  switch between guest and monitor\r\nCtrl-A Ctrl-A "
+    " send Ctrl-A\r\nCtrl-A h  this help\r\n";
 
 termios g_saved;
 volatile sig_atomic_t g_raw = 0;
@@ -97,37 +98,59 @@ void ConsoleInput::ReadLoop() {
 }
 
 void ConsoleInput::Interpret(std::span<const uint8_t> bytes) {
-  std::lock_guard lock(mutex_);
-  const bool keys = isatty(fd_);
-  for (uint8_t byte : bytes) {
-    if (!keys || (!escape_ && byte != kEscape)) {
-      waiting_.bytes.push_back(byte);
-      continue;
-    }
-    if (!escape_) {
-      escape_ = true;
-      continue;
-    }
-    escape_ = false;
-    switch (byte) {
-      case 'x':
-        waiting_.quit = true;
-        break;
-      case 'b':
-        waiting_.send_break = true;
-        break;
-      case 'h':
-      case '?':
-        WriteFully(STDERR_FILENO, {reinterpret_cast<const uint8_t*>(kHelp.data()), kHelp.size()});
-        break;
-      case 'a':
-      case kEscape:
-        waiting_.bytes.push_back(kEscape);
-        break;
-      default:
+  {
+    const std::lock_guard lock(mutex_);
+    const bool keys = isatty(fd_);
+    for (uint8_t byte : bytes) {
+      if (!keys) {
         waiting_.bytes.push_back(byte);
-        break;
+      } else if (escape_) {
+        escape_ = false;
+        Escaped(byte);
+      } else if (byte == kEscape) {
+        escape_ = true;
+      } else {
+        Take(byte);
+      }
     }
+  }
+  // The monitor waits for the vCPU thread, which may wait for the lock.
+  if (!for_monitor_.empty()) events_.monitor(std::exchange(for_monitor_, {}));
+}
+
+void ConsoleInput::Take(uint8_t byte) {
+  if (to_monitor_) {
+    for_monitor_.push_back(static_cast<char>(byte));
+  } else {
+    waiting_.bytes.push_back(byte);
+  }
+}
+
+/// The key behind Ctrl-A.
+void ConsoleInput::Escaped(uint8_t byte) {
+  switch (byte) {
+    case 'x':
+      waiting_.quit = true;
+      break;
+    case 'b':
+      waiting_.send_break = true;
+      break;
+    case 'c':
+      if (!events_.monitor) break;
+      to_monitor_ = !to_monitor_;
+      if (to_monitor_) for_monitor_.push_back('\n');  // for a prompt
+      break;
+    case 'h':
+    case '?':
+      WriteFully(STDERR_FILENO, {reinterpret_cast<const uint8_t*>(kHelp.data()), kHelp.size()});
+      break;
+    case 'a':
+    case kEscape:
+      Take(kEscape);
+      break;
+    default:
+      Take(byte);
+      break;
   }
 }
 

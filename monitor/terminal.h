@@ -6,6 +6,8 @@
 #include <functional>
 #include <mutex>
 #include <span>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -22,11 +24,14 @@ class RawTerminal {
   static void Restore();
 };
 
-/// Reads standard input on its own thread. Ctrl-A is the escape key: x quits, b sends a break, Ctrl-A itself.
+/// Reads standard input on its own thread. Ctrl-A is the escape key: x quits, b sends a break, c switches to the
+/// monitor, Ctrl-A itself.
 class ConsoleInput {
  public:
   struct Events {
     std::function<void()> wake;  // bytes, a break or a quit wait; called on the reader's thread
+    /// Ctrl-A c switches between the guest and the monitor; this takes what is typed to the latter. Same thread.
+    std::function<void(std::string_view bytes)> monitor;
   };
   struct Batch {
     std::vector<uint8_t> bytes;
@@ -43,13 +48,16 @@ class ConsoleInput {
  private:
   void ReadLoop();
   void Interpret(std::span<const uint8_t> bytes);
+  void Escaped(uint8_t byte);
+  void Take(uint8_t byte);
 
   int fd_;
   Events events_;
   int stop_pipe_[2];
   std::mutex mutex_;
   Batch waiting_;
-  bool escape_ = false;
+  bool escape_ = false, to_monitor_ = false;
+  std::string for_monitor_;
   std::thread thread_;
 };
 

@@ -60,6 +60,11 @@ void TranslatingEngine::SetState(const CpuState& state) {
   if (recorder_) recorder_->GuestLoaded();
 }
 
+CpuState TranslatingEngine::State() {
+  loop_.StoreFpu();
+  return vcpu_.cpu.state;
+}
+
 void TranslatingEngine::SetA20(bool enabled) {
   if (vcpu_.cpu.a20_enabled == enabled) return;
   vcpu_.cpu.a20_enabled = enabled;

@@ -18,6 +18,7 @@ class TranslatingEngine final : public Engine {
                     lockstep::Recorder* recorder = nullptr);
   ~TranslatingEngine() override;
 
+  const char* Name() const override { return "bt"; }
   void SetState(const CpuState& state) override;
   EngineStop Run() override { return loop_.Run(); }
   void SetInterruptWaiting(bool waiting) override { loop_.SetInterruptWaiting(waiting); }
@@ -29,6 +30,13 @@ class TranslatingEngine final : public Engine {
   void OnFpuError(Hook hook, void* context) override { loop_.SetFpuErrorLine(hook, context); }
   void IgnoreFpuError() override { vcpu_.cpu.state.ignore_x87_error = true; }
   void OnDeviceAccess(Hook hook, void* context) override { loop_.OnStep(hook, context); }
+  CpuState State() override;
+  PagingState Paging() override { return vcpu_.cpu.Paging(); }
+  bool CanDebug() const override { return recorder_ == nullptr; }
+  void SetDebugStops(const DebugStops& stops) override { loop_.SetDebugStops(stops); }
+  std::optional<unsigned> TakeDebugHit() override { return loop_.TakeDebugHit(); }
+  bool Step() override { return loop_.StepForDebugger(); }
+  void HideTimeStamps(uint64_t ticks) override { vcpu_.cpu.state.tsc_offset -= ticks; }
   void Relax() override { translator_.Relax(); }
   void Report(FILE* out, const char* title) override;
   void WriteStats(FILE* out, double seconds) override;

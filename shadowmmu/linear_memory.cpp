@@ -59,24 +59,27 @@ void LinearMemory::FlushLocal() {
 
 void LinearMemory::KindChanged(GuestPhysical, uint64_t) { Flush(); }
 
-void LinearMemory::Watch(std::span<const LinearWatch> watches) {
-  watches_ = {};
-  std::copy_n(watches.begin(), std::min(watches.size(), watches_.size()), watches_.begin());
-  watching_ = !watches.empty();
+void LinearMemory::Watch(Watcher watcher, std::span<const LinearWatch> watches) {
+  watches_[static_cast<unsigned>(watcher)].assign(watches.begin(), watches.end());
+  watching_ = std::any_of(watches_.begin(), watches_.end(), [](const auto& list) { return !list.empty(); });
   Flush();
 }
 
 bool LinearMemory::Watched(GuestLinear page) const {
   if (!watching_) return false;
+  const auto lies_here = [&](const LinearWatch& watch) { return watch.first.Page() == page; };
   return std::any_of(watches_.begin(), watches_.end(),
-                     [&](const LinearWatch& watch) { return watch.bytes != 0 && watch.first.Page() == page; });
+                     [&](const auto& list) { return std::any_of(list.begin(), list.end(), lies_here); });
 }
 
 void LinearMemory::Note(GuestLinear address, size_t bytes, AccessType type) {
   if (type == AccessType::kFetch) return;
-  for (const LinearWatch& watch : watches_) {
-    const bool counts = type == AccessType::kWrite || watch.reads;
-    if (counts && (watch.first - address < bytes || address - watch.first < watch.bytes)) marks_ |= watch.mark;
+  for (unsigned watcher = 0; watcher < kWatchers; ++watcher) {
+    for (const LinearWatch& watch : watches_[watcher]) {
+      const bool counts = type == AccessType::kWrite ? watch.writes : watch.reads;
+      const bool touches = watch.first - address < bytes || address - watch.first < watch.bytes;
+      if (counts && touches) marks_[watcher] |= watch.mark;
+    }
   }
 }
 

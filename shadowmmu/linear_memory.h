@@ -19,9 +19,12 @@ namespace ring3 {
 struct LinearWatch {
   GuestLinear first;
   uint32_t bytes = 0;
-  bool reads = false;  // reads count as well as writes
-  uint8_t mark = 0;
+  bool reads = false, writes = true;  // which accesses count
+  uint32_t mark = 0;
 };
+
+/// Who watches. Marks of the guest's debug registers and of a debugger outside the guest are taken apart.
+enum class Watcher : uint8_t { kGuest, kDebugger, kCount };
 
 class LinearMemory : private KindListener {
  public:
@@ -75,14 +78,16 @@ class LinearMemory : private KindListener {
 
   /// Host address of the bytes if this access needs no walk, no device and nobody's notice; else nullptr. Uses general
   /// registers only.
-  const uint8_t* CachedRead(GuestLinear address, size_t bytes, Access access) { return ReadHit(address, bytes, access); }
+  const uint8_t* CachedRead(GuestLinear address, size_t bytes, Access access) {
+    return ReadHit(address, bytes, access);
+  }
   uint8_t* CachedWrite(GuestLinear address, size_t bytes, Access access) { return WriteHit(address, bytes, access); }
 
-  /// Replaces what is watched. Each access that touches a watched byte adds the watch's mark.
-  void Watch(std::span<const LinearWatch> watches);
+  /// Replaces what one watcher watches. Each access that touches a watched byte adds the watch's mark.
+  void Watch(Watcher watcher, std::span<const LinearWatch> watches);
   /// The marks that have come together since they were last taken.
-  uint8_t TakeMarks() { return std::exchange(marks_, uint8_t{0}); }
-  uint8_t Marks() const { return marks_; }
+  uint32_t TakeMarks(Watcher watcher) { return std::exchange(marks_[static_cast<unsigned>(watcher)], 0u); }
+  uint32_t Marks(Watcher watcher) const { return marks_[static_cast<unsigned>(watcher)]; }
 
   PhysicalMemory& Physical() { return physical_; }
 
@@ -136,9 +141,10 @@ class LinearMemory : private KindListener {
   PhysicalMemory& physical_;
   const FastPaths fast_paths_;
   PagingState paging_;
-  std::array<LinearWatch, 4> watches_{};  // those without bytes are not in use
+  static constexpr unsigned kWatchers = static_cast<unsigned>(Watcher::kCount);
+  std::array<std::vector<LinearWatch>, kWatchers> watches_;
   bool watching_ = false;
-  uint8_t marks_ = 0;
+  std::array<uint32_t, kWatchers> marks_{};
   uint32_t generation_ = 1;                         // never 0, so that empty tags match nothing
   std::bitset<1u << (32 - kLargeShift)> large_;     // units with a cached part of a large page
   std::array<std::array<Entry, kEntries>, 2> tlb_;  // by Access::user

@@ -219,6 +219,15 @@ void CodeCache::DisconnectAll(BlockId id) {
   while (blocks_[id].incoming != kNone) Disconnect(blocks_[id].incoming);
 }
 
+std::vector<BlockId> CodeCache::LiveBlocksOver(GuestLinear address) const {
+  std::vector<BlockId> over;
+  for (BlockId id = 1; id < blocks_.size(); ++id) {
+    const Block& block = blocks_[id];
+    if (block.live && address - block.key.Linear() < block.guest_bytes) over.push_back(id);
+  }
+  return over;
+}
+
 void CodeCache::CheckInvariants() const {
   auto require = [](bool ok, const char* what) {
     if (!ok) throw std::logic_error(std::string("code cache: ") + what);

@@ -111,6 +111,9 @@ class CodeCache {
   void DisconnectCrossPage(BlockId id);
   void DisconnectAll(BlockId id);
 
+  /// The live blocks, in any mode and address space, whose guest code covers this linear address.
+  std::vector<BlockId> LiveBlocksOver(GuestLinear address) const;
+
   uint64_t Evictions() const { return evictions_; }
   uint32_t LiveBlocks() const { return live_blocks_; }
   /// Verifies links, buckets and segments against each other; throws std::logic_error naming the difference.

@@ -53,6 +53,7 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   const WindowId window = mmu_.Current(mode.User());
   if (eip > mode.Code().limit) return {FillOutcome::kEmulate};
   const GuestLinear linear = mode.Linear(eip);
+  if (IsStop(linear)) return {FillOutcome::kEmulate};
   FillResult fetch = mmu_.PrepareFetch(window, linear, mode.User());
   if (fetch.outcome != FillOutcome::kMapped) {
     return {fetch.outcome, kNone, {Vector::kPageFault, fetch.error_code, linear.value}};
@@ -129,7 +130,8 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
   GuestInstruction insn;
   uint32_t at = 0;
   while (!emitter_.Ended()) {
-    if (block.guest_instructions == options_.max_block_instructions) {
+    const bool stop = at > 0 && IsStop(key.mode.Linear(key.eip + at));
+    if (stop || block.guest_instructions == options_.max_block_instructions) {
       emitter_.EmitFallThrough(key.eip + at);
       break;
     }
@@ -268,6 +270,19 @@ void Translator::WindowEmptied(WindowId window) {
   tables_.ClearWindow(window);
   if (window != mmu_.Current(false)) return;
   while (!supervisor_code_pages_.empty()) DisconnectPage(supervisor_code_pages_.begin()->first);
+}
+
+void Translator::SetStops(std::span<const GuestLinear> addresses) {
+  std::vector<uint32_t> stops;
+  for (GuestLinear address : addresses) stops.push_back(address.value);
+  std::sort(stops.begin(), stops.end());
+  stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
+  stops_.swap(stops);
+  // What ends at an address that stops nothing any more is linked again when it next leaves.
+  for (uint32_t address : stops_) {
+    if (std::binary_search(stops.begin(), stops.end(), address)) continue;
+    for (BlockId id : cache_.LiveBlocksOver(GuestLinear(address))) pages_.Kill(id);
+  }
 }
 
 void Translator::NoteEmulatedAccess(GuestPhysical instruction) {

@@ -1,11 +1,13 @@
 // The translator as the monitor sees it: which code to enter for a guest EIP, and what to forget when memory changes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -107,6 +109,13 @@ class Translator : public MappingListener {
   /// A self-checking block found its source changed.
   void DropStale(BlockId block) { pages_.DropStale(block); }
 
+  /// From now on code at exactly these linear addresses is not translated, in any mode and address space: whatever runs
+  /// comes to the monitor there.
+  void SetStops(std::span<const GuestLinear> addresses);
+  bool IsStop(GuestLinear address) const {
+    return !stops_.empty() && std::binary_search(stops_.begin(), stops_.end(), address.value);
+  }
+
   /// Called a few times a second: pages that have been quiet since the last call climb down from self-checking blocks
   /// to write protection (a kernel patches its code in bursts, at boot above all).
   void Relax() { pages_.Relax(); }
@@ -161,6 +170,7 @@ class Translator : public MappingListener {
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from
   std::deque<BlockCounts> counts_;                                // stable addresses: blocks count into them
+  std::vector<uint32_t> stops_;                                   // ascending linear addresses
   uint64_t disconnected_pages_ = 0;                               // of the supervisor's, ever
   TranslatorStats stats_;
 };

@@ -31,9 +31,9 @@ void Cpu::DebugRegistersChanged() {
   for (const Breakpoint& b : breakpoints.Armed()) {
     if (!b.IsData()) continue;
     const bool reads = b.kind == BreakpointKind::kAccess;
-    watches[count++] = {GuestLinear(b.first), b.bytes, reads, static_cast<uint8_t>(b.Dr6Bit())};
+    watches[count++] = {.first = GuestLinear(b.first), .bytes = b.bytes, .reads = reads, .mark = b.Dr6Bit()};
   }
-  memory.Watch({watches.data(), count});
+  memory.Watch(Watcher::kGuest, {watches.data(), count});
   if (breakpoint_listener) breakpoint_listener->BreakpointsChanged(breakpoints.Armed());
 }
 

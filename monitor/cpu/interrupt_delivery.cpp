@@ -172,7 +172,7 @@ void DeliverThroughIdt(Cpu& cpu, const Event& event) {
 }
 
 void Deliver(Cpu& cpu, const Event& event) {
-  cpu.memory.TakeMarks();  // of what has failed before
+  cpu.memory.TakeMarks(Watcher::kGuest);  // of what has failed before
   if (cpu.state.ProtectedMode()) {
     DeliverThroughIdt(cpu, event);
   } else {
@@ -180,7 +180,7 @@ void Deliver(Cpu& cpu, const Event& event) {
   }
   CpuState& state = cpu.state;
   state.halted = state.interrupt_shadow = state.debug_shadow = false;
-  state.pending_debug |= cpu.memory.TakeMarks();
+  state.pending_debug |= cpu.memory.TakeMarks(Watcher::kGuest);
 }
 
 enum class FaultClass { kBenign, kContributory, kPageFault };

@@ -22,7 +22,7 @@ void CheckInstructionBreakpoints(const Cpu& cpu) {
 /// Notes the traps of an instruction that has completed.
 void NoteDebugTraps(Step& s, bool trap_flag) {
   CpuState& state = s.state();
-  state.pending_debug |= s.cpu.memory.TakeMarks();
+  state.pending_debug |= s.cpu.memory.TakeMarks(Watcher::kGuest);
   const bool branched = s.eip_set && !s.result.rep_unfinished;
   const bool steps = branched || !(state.debug_control & debugctl::kBtf);
   if (trap_flag && steps && !s.inhibit_trap) state.pending_debug |= dr6::kBs;
@@ -71,8 +71,8 @@ std::optional<GuestFault> TryStep(Cpu& cpu, StepResult& result) {
          .follows_shadow = state.debug_shadow};
   const bool trap_flag = state.eflags & eflags::kTf;
   state.interrupt_shadow = state.debug_shadow = false;
-  cpu.memory.TakeMarks();        // of whatever was read between instructions
-  state.eflags &= ~eflags::kRf;  // a completed instruction clears RF; IRET and task switches may set it anew
+  cpu.memory.TakeMarks(Watcher::kGuest);  // of whatever was read between instructions
+  state.eflags &= ~eflags::kRf;           // a completed instruction clears RF; IRET and task switches may set it anew
   try {
     Execute(s);
   } catch (const GuestFault&) {

@@ -103,7 +103,10 @@ class StringOperation {
   }
 
  private:
-  bool TrapWaits() const { return cpu().memory.Marks() != 0 || state().pending_debug != 0; }
+  bool TrapWaits() const {
+    const LinearMemory& memory = cpu().memory;
+    return memory.Marks(Watcher::kGuest) || memory.Marks(Watcher::kDebugger) || state().pending_debug;
+  }
 
   Step& s_;
   unsigned element_bytes_, index_bytes_;

@@ -153,6 +153,14 @@ void KvmEngine::AccessMmio() {
   if (on_access_) on_access_(access_context_);
 }
 
+CpuState KvmEngine::State() {
+  if (runs_) vcpu_.CompleteAccess();
+  CpuState state;
+  vcpu_.Get(state);
+  state.halted = halted_;
+  return state;
+}
+
 void KvmEngine::Report(FILE* out, const char* title) {
   CpuState state;
   vcpu_.Get(state);

@@ -15,6 +15,7 @@ class KvmEngine final : public Engine {
   KvmEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model);
   ~KvmEngine() override;
 
+  const char* Name() const override { return "kvm"; }
   void SetState(const CpuState& state) override;
   EngineStop Run() override;
   void SetInterruptWaiting(bool waiting) override { waiting_ = waiting; }
@@ -27,6 +28,8 @@ class KvmEngine final : public Engine {
   void OnFpuError(Hook, void*) override {}
   void IgnoreFpuError() override {}
   void OnDeviceAccess(Hook hook, void* context) override { on_access_ = hook, access_context_ = context; }
+  CpuState State() override;
+  PagingState Paging() override { return PagingState::From(State(), a20_enabled_, true); }
   void Report(FILE* out, const char* title) override;
   void WriteStats(FILE* out, double seconds) override;
 

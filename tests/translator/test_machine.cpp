@@ -236,6 +236,8 @@ void TestMachine::RunTranslated() {
       case EngineStop::kInterruptible:
         engine_->DeliverInterrupt(*std::exchange(waiting_interrupt, std::nullopt));
         break;
+      case EngineStop::kDebug:
+        return;
       case EngineStop::kAttention:
         vcpu_.run.kick = 0;
         if (on_attention) on_attention(*this);

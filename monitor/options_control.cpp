@@ -1,0 +1,53 @@
+// Options about controlling a running machine: --gdb, --qmp, --monitor and their relatives.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "monitor/control/control_options.h"
+#include "monitor/control/servers.h"
+#include "monitor/cpu/fault.h"
+#include "monitor/options.h"
+
+namespace ring3 {
+namespace {
+
+void CheckDebugger(const Options& options) {
+  const ControlOptions& control = options.control;
+  if (!control.gdb_default && control.gdb.empty()) return;
+  GdbAddress(control);
+  if (options.engine == EngineKind::kKvm) {
+    throw UsageError("--gdb works with translated code only: leave --engine kvm out");
+  }
+  if (!options.lockstep.empty()) throw UsageError("--gdb and --lockstep do not go together");
+}
+
+}  // namespace
+
+void AddControlOptions(CLI::App& app, ControlOptions& control) {
+  app.add_option("--gdb", control.gdb, "let gdb connect: :PORT, tcp:HOST:PORT or unix:PATH");
+  app.add_flag("-s", control.gdb_default, "the same as --gdb :1234");
+  app.add_flag("-S", control.start_paused, "stop before the guest's first instruction, until told to go on");
+  app.add_option("--qmp", control.qmp, "control socket that speaks QMP: unix:PATH or tcp:HOST:PORT");
+  app.add_option_function<std::string>(
+      "--control", [&control](const std::string& path) { control.qmp.push_back("unix:" + path); },
+      "the same as --qmp unix:PATH; what ring3 type, ring3 quit and so on connect to");
+  app.add_option("--monitor", control.monitors, "the human monitor: stdio, unix:PATH, tcp:HOST:PORT or none");
+  app.add_option("--name", control.name, "the guest's name, as QMP tells it");
+}
+
+void CheckControlOptions(Options& options) {
+  CheckDebugger(options);
+  const ControlOptions& control = options.control;
+  for (const std::string& place : control.qmp) ParseSocketAddress(place, "--qmp");
+  for (const std::string& place : control.monitors) {
+    if (place != "stdio" && place != "none") ParseSocketAddress(place, "--monitor");
+  }
+  const auto on_stdio = std::ranges::count(control.monitors, "stdio");
+  if (on_stdio == 0) return;
+  if (options.serial.ends_with("stdio") || on_stdio > 1) {
+    throw UsageError(
+        "--monitor stdio needs the terminal for itself: add --serial none, file:F or another place, or use "
+        "Ctrl-A c on the guest's console instead");
+  }
+}
+
+}  // namespace ring3

@@ -1,0 +1,417 @@
+#include "monitor/qmp/commands.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "monitor/control/guest_bytes.h"
+
+namespace ring3::qmp {
+namespace {
+
+constexpr const char* kGeneric = "GenericError";
+constexpr uint64_t kNanosecondsPerMs = 1'000'000, kDefaultHoldMs = 100, kMostHoldMs = 60'000;
+/// The dialect that is spoken, as a version of QEMU's.
+constexpr int kMajor = 7, kMinor = 2;
+
+enum class Type : uint8_t { kString, kNumber, kBool, kObject, kArray };
+
+struct Parameter {
+  const char* name;
+  Type type;
+  bool required = false;
+};
+
+struct Command {
+  const char* name;
+  Json (*execute)(const CommandContext&, const Json& arguments);
+  std::vector<Parameter> parameters;
+};
+
+const std::vector<Command>& Commands();
+
+Json Nothing() { return Json::object(); }
+
+bool Matches(const Json& value, Type type) {
+  switch (type) {
+    case Type::kString:
+      return value.is_string();
+    case Type::kNumber:
+      return value.is_number_integer();
+    case Type::kBool:
+      return value.is_boolean();
+    case Type::kObject:
+      return value.is_object();
+    case Type::kArray:
+      return value.is_array();
+  }
+  return false;
+}
+
+const char* TypeName(Type type) {
+  constexpr const char* kNames[] = {"string", "integer", "boolean", "object", "array"};
+  return kNames[static_cast<unsigned>(type)];
+}
+
+void CheckArguments(const std::vector<Parameter>& parameters, const Json& arguments) {
+  for (const Parameter& p : parameters) {
+    if (p.required && !arguments.contains(p.name))
+      throw CommandError(kGeneric, fmt::format("Parameter '{}' is missing", p.name));
+  }
+  for (const auto& [key, value] : arguments.items()) {
+    const auto known = std::ranges::find_if(parameters, [&](const Parameter& p) { return p.name == key; });
+    if (known == parameters.end()) throw CommandError(kGeneric, fmt::format("Parameter '{}' is unexpected", key));
+    if (!Matches(value, known->type))
+      throw CommandError(kGeneric,
+                         fmt::format("Invalid parameter type for '{}', expected: {}", key, TypeName(known->type)));
+  }
+}
+
+/// A member of a nested object.
+const Json& Member(const Json& object, const char* name, Type type) {
+  if (!object.is_object() || !object.contains(name))
+    throw CommandError(kGeneric, fmt::format("Parameter '{}' is missing", name));
+  if (!Matches(object[name], type))
+    throw CommandError(kGeneric, fmt::format("Invalid parameter type for '{}', expected: {}", name, TypeName(type)));
+  return object[name];
+}
+
+Json QueryCommands(const CommandContext&, const Json&) {
+  Json list = Json::array();
+  for (const std::string_view name : CommandNames()) list.push_back({{"name", name}});
+  return list;
+}
+
+Json QueryVersion(const CommandContext&, const Json&) { return Version(); }
+
+Json QueryName(const CommandContext& context, const Json&) {
+  return context.guest_name.empty() ? Nothing() : Json{{"name", context.guest_name}};
+}
+
+Json QueryStatus(const CommandContext& context, const Json&) {
+  return {{"status", qmp::NameOf(context.control.State())}, {"singlestep", false}, {"running", context.control.Running()}};
+}
+
+Json QueryKvm(const CommandContext& context, const Json&) {
+  return {{"enabled", std::string_view(context.control.GetEngine().Name()) == "kvm"}, {"present", access("/dev/kvm", R_OK | W_OK) == 0}};
+}
+
+Json QueryTarget(const CommandContext&, const Json&) { return {{"arch", "i386"}}; }
+
+Json QueryCpus(const CommandContext&, const Json&) {
+  Json cpu = {{"cpu-index", 0},
+              {"qom-path", "/machine/unattached/device[0]"},
+              {"thread-id", getpid()},
+              {"target", "i386"},
+              {"props", {{"socket-id", 0}, {"core-id", 0}, {"thread-id", 0}}}};
+  return Json::array({std::move(cpu)});
+}
+
+Json QueryMemorySize(const CommandContext& context, const Json&) {
+  return {{"base-memory", context.control.Memory().RamBytes()}};
+}
+
+Json QueryMice(const CommandContext&, const Json&) {
+  return Json::array({{{"name", "PS/2 Mouse"}, {"index", 0}, {"current", true}, {"absolute", false}}});
+}
+
+Json QueryChardev(const CommandContext& context, const Json&) {
+  Json list = Json::array();
+  for (const CharacterDevice& device : context.control.CharacterDevices()) {
+    list.push_back({{"label", device.label}, {"filename", device.file}, {"frontend-open", true}});
+  }
+  return list;
+}
+
+Json DescribeDrive(const DriveInfo& drive) {
+  Json info = {{"device", drive.name},
+               {"qdev", drive.name},
+               {"locked", drive.locked},
+               {"removable", drive.removable},
+               {"type", "unknown"}};
+  if (drive.removable) info["tray_open"] = drive.tray_open;
+  if (drive.file.empty()) return info;
+  info["inserted"] = {{"file", drive.file},
+                      {"drv", drive.format},
+                      {"ro", drive.read_only},
+                      {"image", {{"filename", drive.file}, {"format", drive.format}, {"virtual-size", drive.bytes}}}};
+  return info;
+}
+
+Json QueryBlock(const CommandContext& context, const Json&) {
+  Json list = Json::array();
+  if (!context.control.Drives()) return list;
+  for (const DriveInfo& drive : context.control.Drives()->Drives()) list.push_back(DescribeDrive(drive));
+  return list;
+}
+
+Json Stop(const CommandContext& context, const Json&) {
+  context.control.Pause();
+  return Nothing();
+}
+
+Json Continue(const CommandContext& context, const Json&) {
+  context.control.Resume();
+  return Nothing();
+}
+
+Json Reset(const CommandContext& context, const Json&) {
+  context.control.Reset();
+  return Nothing();
+}
+
+Json PowerDown(const CommandContext& context, const Json&) {
+  context.control.PressPowerButton();
+  return Nothing();
+}
+
+Json Quit(const CommandContext& context, const Json&) {
+  context.control.Quit();
+  return Nothing();
+}
+
+Json HumanCommand(const CommandContext& context, const Json& arguments) {
+  return context.monitor.Execute(arguments["command-line"]);
+}
+
+/// {"type": "qcode", "data": "ret"} or {"type": "number", "data": 28}
+Key ParseKeyValue(const Json& value) {
+  const std::string& type = Member(value, "type", Type::kString).get_ref<const std::string&>();
+  if (type == "qcode") {
+    const std::string name = Member(value, "data", Type::kString);
+    if (const auto key = FindKey(name)) return *key;
+    throw CommandError(kGeneric, fmt::format("Parameter 'data' does not accept value '{}'", name));
+  }
+  if (type != "number") throw CommandError(kGeneric, fmt::format("Parameter 'type' does not accept value '{}'", type));
+  const Json& number = Member(value, "data", Type::kNumber);
+  const auto code = number.is_number_unsigned() ? number.get<uint64_t>() : 0;
+  const auto key = FindKeyNumber(static_cast<uint32_t>(std::min<uint64_t>(code, UINT32_MAX)));
+  if (!key) throw CommandError(kGeneric, "Parameter 'data' is not the number of a key");
+  return *key;
+}
+
+Json SendKeys(const CommandContext& context, const Json& arguments) {
+  constexpr size_t kMostKeys = 64;
+  KeyChord chord;
+  for (const Json& key : arguments["keys"]) chord.push_back(ParseKeyValue(key));
+  if (chord.size() > kMostKeys) throw CommandError(kGeneric, "Too many keys in one chord");
+  const int64_t hold = arguments.value("hold-time", static_cast<int64_t>(kDefaultHoldMs));
+  const auto hold_ms = static_cast<uint64_t>(std::clamp<int64_t>(hold, 0, kMostHoldMs));
+  if (!context.control.Keys().Play(chord, hold_ms * kNanosecondsPerMs, KeyPlayer::kTypingGapNs))
+    throw CommandError(kGeneric, "Too many keys are waiting");
+  return Nothing();
+}
+
+/// Checked all before any is sent.
+struct InputEvent {
+  enum class Kind : uint8_t { kKey, kButton, kMove } kind;
+  Key key;
+  std::string button;
+  int right = 0, down = 0;
+  bool pressed = false;
+};
+
+InputEvent ParseInputEvent(const Json& event) {
+  constexpr int64_t kMostCounts = 100'000;
+  const std::string type = Member(event, "type", Type::kString);
+  const Json& data = Member(event, "data", Type::kObject);
+  if (type == "key") {
+    return {.kind = InputEvent::Kind::kKey,
+            .key = ParseKeyValue(Member(data, "key", Type::kObject)),
+            .pressed = Member(data, "down", Type::kBool)};
+  }
+  if (type == "btn") {
+    constexpr std::string_view kButtons[] = {"left", "middle", "right", "side", "extra", "wheel-up", "wheel-down"};
+    const std::string button = Member(data, "button", Type::kString);
+    if (std::ranges::find(kButtons, button) == std::end(kButtons))
+      throw CommandError(kGeneric, fmt::format("Parameter 'button' does not accept value '{}'", button));
+    return {.kind = InputEvent::Kind::kButton, .button = button, .pressed = Member(data, "down", Type::kBool)};
+  }
+  if (type == "rel") {
+    const std::string axis = Member(data, "axis", Type::kString);
+    const auto counts =
+        static_cast<int>(std::clamp(Member(data, "value", Type::kNumber).get<int64_t>(), -kMostCounts, kMostCounts));
+    if (axis != "x" && axis != "y")
+      throw CommandError(kGeneric, fmt::format("Parameter 'axis' does not accept value '{}'", axis));
+    return {.kind = InputEvent::Kind::kMove, .right = axis == "x" ? counts : 0, .down = axis == "y" ? counts : 0};
+  }
+  if (type == "abs") throw CommandError(kGeneric, "This machine has no absolute pointer that QMP can move");
+  throw CommandError(kGeneric, fmt::format("Parameter 'type' does not accept value '{}'", type));
+}
+
+Json SendInput(const CommandContext& context, const Json& arguments) {
+  std::vector<InputEvent> events;
+  for (const Json& event : arguments["events"]) events.push_back(ParseInputEvent(event));
+  int right = 0, down = 0;
+  for (const InputEvent& event : events) {
+    switch (event.kind) {
+      case InputEvent::Kind::kKey:
+        if (!context.control.Keys().Play(event.key, event.pressed))
+          throw CommandError(kGeneric, "Too many keys are waiting");
+        break;
+      case InputEvent::Kind::kButton:
+        context.control.Pointer().Button(event.button, event.pressed);
+        break;
+      case InputEvent::Kind::kMove:
+        right += event.right;
+        down += event.down;
+        break;
+    }
+  }
+  if (right != 0 || down != 0) context.control.Pointer().Move(right, down, 0);
+  return Nothing();
+}
+
+Json ScreenDump(const CommandContext& context, const Json& arguments) {
+  if (!context.control.Screen()) throw CommandError(kGeneric, "There is no console to take a screendump from");
+  const std::string format = arguments.value("format", "ppm");
+  if (format != "ppm" && format != "png")
+    throw CommandError(kGeneric, fmt::format("Parameter 'format' does not accept value '{}'", format));
+  context.control.Screen()->Save(arguments["filename"], format);
+  return Nothing();
+}
+
+Json ScreenText(const CommandContext& context, const Json&) {
+  if (!context.control.Screen()) throw CommandError(kGeneric, "There is no console to read");
+  return {{"text", context.control.Screen()->Text()}};
+}
+
+/// Text of a US keyboard, as `ring3 type` sends it.
+Json TypeText(const CommandContext& context, const Json& arguments) {
+  const std::string text = arguments["text"];
+  std::vector<KeyChord> chords;
+  for (char c : text) {
+    const auto chord = ChordOf(c);
+    if (!chord) throw CommandError(kGeneric, fmt::format("no key types character {:#04x}", c & 0xFF));
+    chords.push_back(*chord);
+  }
+  for (const KeyChord& chord : chords) {
+    if (!context.control.Keys().Play(chord, KeyPlayer::kTypingHoldNs, KeyPlayer::kTypingGapNs))
+      throw CommandError(kGeneric, "Too many keys are waiting");
+  }
+  return Nothing();
+}
+
+std::string DriveNamed(const Json& arguments) {
+  if (arguments.contains("device")) return arguments["device"];
+  if (arguments.contains("id")) return arguments["id"];
+  throw CommandError(kGeneric, "Need exactly one of 'device' and 'id'");
+}
+
+DriveControl& Drives(const CommandContext& context, const std::string& name) {
+  if (!context.control.Drives()) throw CommandError("DeviceNotFound", fmt::format("Device '{}' not found", name));
+  return *context.control.Drives();
+}
+
+Json ChangeMedium(const CommandContext& context, const Json& arguments) {
+  const std::string name = DriveNamed(arguments);
+  const std::string mode = arguments.value("read-only-mode", "retain");
+  if (mode != "retain" && mode != "read-only" && mode != "read-write")
+    throw CommandError(kGeneric, fmt::format("Parameter 'read-only-mode' does not accept value '{}'", mode));
+  Drives(context, name).Change(name, arguments["filename"], arguments.value("format", ""), mode == "read-only");
+  return Nothing();
+}
+
+Json Eject(const CommandContext& context, const Json& arguments) {
+  const std::string name = DriveNamed(arguments);
+  Drives(context, name).Eject(name, arguments.value("force", false));
+  return Nothing();
+}
+
+Json SaveMemory(const CommandContext& context, const Json& arguments, bool physical) {
+  constexpr size_t kPiece = 1u << 16;
+  const auto address = arguments["val"].get<uint64_t>();
+  const auto size = arguments["size"].get<uint64_t>();
+  const std::string name = arguments["filename"];
+  std::ofstream file(name, std::ios::binary | std::ios::trunc);
+  if (!file) throw CommandError(kGeneric, fmt::format("Could not open '{}'", name));
+  if (size > PhysicalMemory::kRomEnd) throw CommandError(kGeneric, "Parameter 'size' is larger than 4 GiB");
+  std::vector<uint8_t> bytes(kPiece);
+  for (uint64_t done = 0; done < size;) {
+    const std::span<uint8_t> piece(bytes.data(), std::min<uint64_t>(kPiece, size - done));
+    if (ReadGuest(context.control, address + done, physical, piece) < piece.size())
+      throw CommandError(kGeneric, fmt::format("Invalid addr {:#x}/size {} specified", address, size));
+    file.write(reinterpret_cast<const char*>(piece.data()), static_cast<std::streamsize>(piece.size()));
+    done += piece.size();
+  }
+  file.flush();
+  if (!file) throw CommandError(kGeneric, fmt::format("Could not write '{}'", name));
+  return Nothing();
+}
+
+Json MemorySave(const CommandContext& context, const Json& arguments) { return SaveMemory(context, arguments, false); }
+Json PhysicalSave(const CommandContext& context, const Json& arguments) { return SaveMemory(context, arguments, true); }
+
+const std::vector<Command>& Commands() {
+  using enum Type;
+  static const std::vector<Parameter> save = {
+      {"val", kNumber, true}, {"size", kNumber, true}, {"filename", kString, true}, {"cpu-index", kNumber}};
+  static const std::vector<Command> commands = {
+      {"query-commands", QueryCommands, {}},
+      {"query-version", QueryVersion, {}},
+      {"query-name", QueryName, {}},
+      {"query-status", QueryStatus, {}},
+      {"query-kvm", QueryKvm, {}},
+      {"query-target", QueryTarget, {}},
+      {"query-cpus-fast", QueryCpus, {}},
+      {"query-memory-size-summary", QueryMemorySize, {}},
+      {"query-mice", QueryMice, {}},
+      {"query-chardev", QueryChardev, {}},
+      {"query-block", QueryBlock, {}},
+      {"stop", Stop, {}},
+      {"cont", Continue, {}},
+      {"system_reset", Reset, {}},
+      {"system_powerdown", PowerDown, {}},
+      {"quit", Quit, {}},
+      {"human-monitor-command", HumanCommand, {{"command-line", kString, true}, {"cpu-index", kNumber}}},
+      {"send-key", SendKeys, {{"keys", kArray, true}, {"hold-time", kNumber}}},
+      {"input-send-event", SendInput, {{"events", kArray, true}, {"device", kString}, {"head", kNumber}}},
+      {"screendump",
+       ScreenDump,
+       {{"filename", kString, true}, {"format", kString}, {"device", kString}, {"head", kNumber}}},
+      {"blockdev-change-medium",
+       ChangeMedium,
+       {{"filename", kString, true},
+        {"device", kString},
+        {"id", kString},
+        {"format", kString},
+        {"force", kBool},
+        {"read-only-mode", kString}}},
+      {"eject", Eject, {{"device", kString}, {"id", kString}, {"force", kBool}}},
+      {"memsave", MemorySave, save},
+      {"pmemsave", PhysicalSave, save},
+      {"x-ring3-screen-text", ScreenText, {}},
+      {"x-ring3-type", TypeText, {{"text", kString, true}}},
+  };
+  return commands;
+}
+
+}  // namespace
+
+std::vector<std::string_view> CommandNames() {
+  std::vector<std::string_view> names = {"qmp_capabilities"};
+  for (const Command& command : Commands()) names.emplace_back(command.name);
+  return names;
+}
+
+Json Version() {
+  return {{"qemu", {{"major", kMajor}, {"minor", kMinor}, {"micro", 0}}}, {"package", "ring3 " RING3_VERSION}};
+}
+
+Json Execute(const CommandContext& context, const std::string& command, const Json& arguments) {
+  const auto known = std::ranges::find_if(Commands(), [&](const Command& c) { return c.name == command; });
+  if (known == Commands().end())
+    throw CommandError("CommandNotFound", fmt::format("The command {} has not been found", command));
+  CheckArguments(known->parameters, arguments);
+  try {
+    return known->execute(context, arguments);
+  } catch (const DeviceNotFound& error) {
+    throw CommandError("DeviceNotFound", error.what());
+  } catch (const ControlError& error) {
+    throw CommandError(kGeneric, error.what());
+  }
+}
+
+}  // namespace ring3::qmp

@@ -45,6 +45,17 @@ inline constexpr uint16_t kResetControlPort = 0xCF9;  // byte accesses inside th
 inline constexpr uint16_t kPciDataPort = 0xCFC;
 inline constexpr unsigned kPciDataPortCount = 4;
 
+// Disks.
+inline constexpr uint16_t kPrimaryIdePort = 0x1F0;
+inline constexpr uint16_t kPrimaryIdeControlPort = 0x3F6;
+inline constexpr uint16_t kSecondaryIdePort = 0x170;
+inline constexpr uint16_t kSecondaryIdeControlPort = 0x376;
+inline constexpr unsigned kIdePortCount = 8;
+inline constexpr uint16_t kIdeBusMasterPort = 0xC000;  // unless firmware chooses another
+inline constexpr uint16_t kFloppyPort = 0x3F0;
+inline constexpr unsigned kFloppyPortCount = 6;
+inline constexpr uint16_t kFloppyInputPort = 0x3F7;
+
 // ACPI fixed hardware (the addresses that the FADT names).
 inline constexpr uint16_t kSmiCommandPort = 0xB2;
 inline constexpr unsigned kSmiCommandPortCount = 2;
@@ -72,6 +83,7 @@ inline constexpr unsigned kDebugExitPortCount = 2;
 inline constexpr unsigned kHostBridgeSlot = 0;
 inline constexpr unsigned kSouthBridgeSlot = 1;
 inline constexpr unsigned kIsaBridgeFunction = 0;
+inline constexpr unsigned kIdeFunction = 1;
 inline constexpr unsigned kPowerManagementFunction = 3;
 
 // Interrupt lines.
@@ -79,11 +91,14 @@ inline constexpr unsigned kPitIrq = 0;
 inline constexpr unsigned kKeyboardIrq = 1;
 inline constexpr unsigned kCascadeIrq = 2;
 inline constexpr unsigned kSerial1Irq = 4;
+inline constexpr unsigned kFloppyIrq = 6;
 inline constexpr unsigned kRtcIrq = 8;
 inline constexpr unsigned kSciIrq = 9;
 inline constexpr unsigned kFirstPciIrq = 10;   // PIRQA#, PIRQB#
 inline constexpr unsigned kSecondPciIrq = 11;  // PIRQC#, PIRQD#
 inline constexpr unsigned kMouseIrq = 12;
 inline constexpr unsigned kFpuIrq = 13;
+inline constexpr unsigned kPrimaryIdeIrq = 14;
+inline constexpr unsigned kSecondaryIdeIrq = 15;
 
 }  // namespace ring3::layout

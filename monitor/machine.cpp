@@ -24,8 +24,6 @@ namespace {
 // Input beyond this stays with the reader, which stops reading.
 constexpr size_t kMostQueuedInput = 4096;
 
-constexpr unsigned kFirstFamilyWithApic = 6;
-
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
 
 int OpenSerial(const std::string& serial) {
@@ -37,28 +35,20 @@ int OpenSerial(const std::string& serial) {
   return fd;
 }
 
-const CpuModel& NamedModel(const Options& options) {
+const CpuModel& ModelOf(const Options& options) {
   return options.cpu_model.empty() ? CpuModels().front() : FindCpuModel(options.cpu_model);
 }
 
-/// The model with what it has of the board's.
-CpuModel ModelOf(const Options& options) {
-  CpuModel model = NamedModel(options);
-  if (options.UsesApic() && model.Family() >= kFirstFamilyWithApic) model.features_edx |= cpuid_edx::kApic;
-  return model;
-}
-
 std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physical, PortBus& ports,
-                                   const CpuModel& model, lockstep::Recorder* recorder) {
-  if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, model);
-  return std::make_unique<TranslatingEngine>(physical, ports, model, options, recorder);
+                                   lockstep::Recorder* recorder) {
+  if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, ModelOf(options));
+  return std::make_unique<TranslatingEngine>(physical, ports, ModelOf(options), options, recorder);
 }
 
 }  // namespace
 
 Machine::Machine(const Options& options)
     : options_(options),
-      model_(ModelOf(options)),
       recorder_(options.lockstep.empty() ? nullptr : std::make_unique<lockstep::Recorder>(options)),
       mailbox_([this, vcpu_thread = pthread_self()] {
         if (running_) pthread_kill(vcpu_thread, kKickSignal);
@@ -69,13 +59,16 @@ Machine::Machine(const Options& options)
       firmware_log_(OpenReport(options.firmware_log)),
       physical_(options.memory_bytes, bios_.size()),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
-      engine_(MakeEngine(options, physical_, board_.Ports(), model_, recorder_.get())) {
+      engine_(MakeEngine(options, physical_, board_.Ports(), recorder_.get())) {
+  if (options.command == Command::kRun) {
+    storage_.emplace(board_, physical_, mailbox_, options.drives, !bios_.empty());
+  }
   if (!bios_.empty()) {
     InstallBios(bios_, physical_);
     DescribeMachine(board_, options_);
   }
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
-  if (board_.Apic()) engine_->SetApicBaseListener(this);
+  if (storage_) storage_control_.emplace(*storage_, *control_);
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -99,7 +92,6 @@ BoardOptions Machine::MakeBoardOptions() {
   BoardOptions board;
   board.ram_bytes = options_.memory_bytes;
   board.memory = &physical_;
-  board.apic = model_.Has(cpuid_edx::kApic);
   board.firmware = bios_;
   if (firmware_log_) {
     board.firmware_log = [this](std::span<const uint8_t> bytes) {
@@ -139,7 +131,7 @@ BoardEvents Machine::MakeBoardEvents() {
   events.debug_exit = [this](int code) { Stop(code, ShutdownCause::kGuestShutdown); };
   events.ignore_fpu_error = [this] { engine_->IgnoreFpuError(); };
   events.interrupt_changed = [this] {
-    if (engine_) engine_->SetInterruptWaiting(board_.HasInterrupt());
+    if (engine_) engine_->SetInterruptWaiting(board_.Pics().HasInterrupt());
   };
   return events;
 }
@@ -158,17 +150,13 @@ MachineControl::Hooks Machine::MakeControlHooks() {
 void Machine::StartGuest() {
   CpuState state;
   state.Reset();
-  state.gpr[kEdx] = model_.signature;  // SDM 3A table 9-1
-  if (board_.Apic()) state.apic_base = LocalApic::kResetBase;
+  state.gpr[kEdx] = ModelOf(options_).signature;  // SDM 3A table 9-1
   if (bios_.empty()) LoadKernel(state);
   engine_->SetState(state);
 }
 
 void Machine::LoadKernel(CpuState& state) {
-  BootOptions boot{.kernel = options_.kernel,
-                   .initrd = options_.initrd,
-                   .command_line = options_.append,
-                   .apic = board_.Apic() != nullptr};
+  BootOptions boot{.kernel = options_.kernel, .initrd = options_.initrd, .command_line = options_.append};
   if (options_.command == Command::kDemo) {
     if (demo_fd_ < 0) {
       demo_fd_ = memfd_create("ring3-demo", MFD_CLOEXEC);
@@ -188,6 +176,7 @@ void Machine::ResetMachine() {
     return;
   }
   board_.Reset();
+  if (storage_) storage_->Reset();
   StartGuest();
   control_->NoteReset();
 }
@@ -270,7 +259,7 @@ void Machine::RunOnce() {
   if (control_->Stepping() && !engine_->Kicked() && engine_->Step()) return control_->Stepped();
   switch (engine_->Run()) {
     case EngineStop::kInterruptible:
-      engine_->DeliverInterrupt(board_.AcknowledgeInterrupt());
+      engine_->DeliverInterrupt(board_.Pics().Acknowledge());
       if (control_->Stepping()) control_->Stepped();
       break;
     case EngineStop::kHalted:

@@ -17,12 +17,14 @@
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
+#include "monitor/storage/drive_control.h"
+#include "monitor/storage/storage.h"
 #include "monitor/terminal.h"
 #include "shadowmmu/physical_memory.h"
 
 namespace ring3 {
 
-class Machine : private ApicBaseListener {
+class Machine {
  public:
   /// Builds the machine and loads the guest. Throws UsageError.
   explicit Machine(const Options& options);
@@ -31,6 +33,9 @@ class Machine : private ApicBaseListener {
 
   /// How threads of the host reach devices and memory. Works that are posted before Run() wait for it.
   Mailbox& Work() { return mailbox_; }
+
+  /// The disks' drives; nullptr for the demo.
+  Storage* Disks() { return storage_ ? &*storage_ : nullptr; }
 
   /// Runs until the guest or the user ends it. Returns the program's exit code.
   int Run();
@@ -42,7 +47,6 @@ class Machine : private ApicBaseListener {
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
-  void ApicBaseWritten(uint64_t value) override { board_.SetApicBase(value); }
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();
@@ -60,7 +64,6 @@ class Machine : private ApicBaseListener {
   void ReportEnd(const char* title);
 
   Options options_;
-  const CpuModel model_;
   std::unique_ptr<lockstep::Recorder> recorder_;  // with --lockstep; first, because it forks
   std::atomic<bool> running_ = false;             // the engine takes kicks
   Mailbox mailbox_;
@@ -73,9 +76,11 @@ class Machine : private ApicBaseListener {
   FILE* firmware_log_ = nullptr;
   PhysicalMemory physical_;
   Board board_;
+  std::optional<Storage> storage_;
   std::unique_ptr<Engine> engine_;
   VcpuCalls calls_{mailbox_};
   std::optional<MachineControl> control_;
+  std::optional<StorageControl> storage_control_;
   std::unique_ptr<RawTerminal> terminal_;
   std::unique_ptr<ControlServers> servers_;
   std::unique_ptr<ConsoleInput> input_;

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   OccupyStandardStreams();
   InstallTerminateReport();
   std::signal(SIGPIPE, SIG_IGN);      // a closed output is an error to report, not a reason to die
+  std::signal(SIGXFSZ, SIG_IGN);      // so is an image that may not grow
   std::signal(kKickSignal, SIG_IGN);  // until there is a vCPU to kick
   try {
     if (argc > 1 && std::string_view(argv[1]) == "bench") return bench::BenchMain(argc - 1, argv + 1);

@@ -11,6 +11,7 @@
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options_firmware.h"
+#include "monitor/options_storage.h"
 
 #ifndef RING3_VERSION
 #error "the build names the version"
@@ -37,7 +38,8 @@ Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest 
 std::vector<std::string> Normalise(int argc, const char* const* argv) {
   static const std::set<std::string> kLong = {"kernel",  "initrd", "append", "nographic", "no-reboot", "serial",
                                               "device",  "cpu",    "memory", "help",      "version",   "machine",
-                                              "display", "bios",   "gdb", "name", "qmp", "monitor"};
+                                              "display", "bios",   "gdb", "name", "qmp", "monitor",  "fda",  "fdb", "hda",
+                                              "hdb",     "hdc",    "hdd",    "cdrom",     "drive",     "snapshot"};
   std::vector<std::string> out;
   for (int i = 1; i < argc; ++i) {
     std::string word = argv[i];
@@ -261,6 +263,7 @@ Options ParseOptions(int argc, const char* const* argv) {
   run->add_option("--initrd", options.initrd, "initial RAM disk, or Multiboot modules: \"F arguments,F arguments\"");
   run->add_option("--append", options.append, "kernel command line");
   AddMachineOptions(*run, options, raw);
+  AddStorageOptions(*run, options);
   CLI::App* demo = app.add_subcommand("demo", "boot the built-in guest");
   demo->add_option("--append", options.append, "words for the guest: checks=quick, e9");
   AddMachineOptions(*demo, options, raw);
@@ -278,6 +281,7 @@ Options ParseOptions(int argc, const char* const* argv) {
     PrintFastPaths();
     std::exit(exit_code::kSuccess);
   }
+  FinishStorageOptions(options);
   Check(options, raw);
   return options;
 }

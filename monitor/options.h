@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "monitor/control/control_options.h"
+#include "monitor/storage/drive_options.h"
 #include "translator/emitter.h"
 
 namespace ring3 {
@@ -32,7 +33,6 @@ struct Options {
   bool firmware = false;           // an option was given that needs firmware to boot by
   std::string boot_order = "cad";  // up to three of a, c, d, n
   bool boot_menu = false;
-  bool apic = true;
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
@@ -48,11 +48,12 @@ struct Options {
   std::string lockstep_from;  // empty: from the start; else once COM1 has written this
   ControlOptions control;
   Sabotage sabotage;  // for tests of lockstep
+  DriveList drive_list;              // as they were given
+  std::vector<DriveOptions> drives;  // each with its place
+  bool snapshot = false;
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 
-  /// The machine has a local and an I/O APIC, if its processor can.
-  bool UsesApic() const { return lockstep.empty() && engine == EngineKind::kBinaryTranslation && apic; }
   /// The guest starts at a ROM's reset vector; else a kernel is loaded.
   bool UsesFirmware() const { return command == Command::kRun && kernel.empty() && (firmware || !bios.empty()); }
 };

@@ -6,8 +6,8 @@ pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
 add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp light_callouts.cpp
                                  lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
-                                 options.cpp options_firmware.cpp report_file.cpp statistics.cpp step_callout.cpp terminal.cpp translating_engine.cpp
-                                 kvm/kvm_engine.cpp)
+                                 options.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp terminal.cpp translating_engine.cpp
+                                 kvm/kvm_engine.cpp storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp)
 # Control of a running machine.
 target_sources(ring3_machine PRIVATE
   control/guest_bytes.cpp control/machine_control.cpp control/pointer_input.cpp control/servers.cpp

@@ -20,12 +20,14 @@ std::thread StartWithoutSignals(std::function<void()> work) {
 
 }  // namespace
 
-AsyncDisk::AsyncDisk(std::unique_ptr<Image> image, std::string name, Mailbox& mailbox)
+AsyncDisk::AsyncDisk(std::unique_ptr<Image> image, std::string name, Mailbox& mailbox, bool write_through, bool unsafe)
     : image_(std::move(image)),
       name_(std::move(name)),
       mailbox_(mailbox),
       size_(image_->SizeBytes()),
       read_only_(image_->ReadOnly()),
+      write_through_(write_through),
+      unsafe_(unsafe),
       worker_(StartWithoutSignals([this] { Work(); })) {}
 
 AsyncDisk::~AsyncDisk() {
@@ -84,9 +86,10 @@ int AsyncDisk::Transfer(Request& request) {
       case Kind::kWrite:
         if (read_only_) return EROFS;
         image_->Write(request.offset, request.bytes);
+        if (write_through_) image_->Flush();
         break;
       case Kind::kFlush:
-        if (!read_only_) image_->Flush();
+        if (!read_only_ && !unsafe_) image_->Flush();
         break;
     }
     return 0;

@@ -18,7 +18,9 @@ namespace ring3 {
 class AsyncDisk final : public Disk {
  public:
   /// `name` is for messages: "hda". The first error of each kind is a line on standard error.
-  AsyncDisk(std::unique_ptr<Image> image, std::string name, Mailbox& mailbox);
+  /// `write_through`: a write is answered once it would survive the host's death; `unsafe`: flushes do nothing.
+  AsyncDisk(std::unique_ptr<Image> image, std::string name, Mailbox& mailbox, bool write_through = false,
+            bool unsafe = false);
   /// Carries out what was asked for; waits for it.
   ~AsyncDisk() override;
 
@@ -46,7 +48,7 @@ class AsyncDisk final : public Disk {
   const std::string name_;
   Mailbox& mailbox_;
   const uint64_t size_;
-  const bool read_only_;
+  const bool read_only_, write_through_, unsafe_;
   std::set<int> reported_;  // the worker's
   std::mutex mutex_;
   std::condition_variable changed_;

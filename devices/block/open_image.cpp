@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <fstream>
 
 #include "devices/block/image_file.h"
 #include "devices/block/qcow2_image.h"
@@ -56,6 +57,14 @@ std::unique_ptr<Image> OpenAt(const ImageSource& source, unsigned depth) try {
 }  // namespace
 
 std::unique_ptr<Image> OpenImage(const ImageSource& source) { return OpenAt(source, 0); }
+
+ImageFormat FormatOfImage(const ImageSource& source) {
+  if (source.format != ImageFormat::kProbe) return source.format;
+  std::array<uint8_t, kSectorBytes> beginning{};
+  std::ifstream file(source.file, std::ios::binary);
+  file.read(reinterpret_cast<char*>(beginning.data()), beginning.size());
+  return GuessFormat(beginning) == ImageFormat::kQcow2 ? ImageFormat::kQcow2 : ImageFormat::kRaw;
+}
 
 std::unique_ptr<Image> OpenBackingImage(const ImageSource& source, unsigned depth) { return Open(source, depth); }
 

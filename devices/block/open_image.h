@@ -20,7 +20,10 @@ struct ImageSource {
 /// Throws UsageError.
 std::unique_ptr<Image> OpenImage(const ImageSource& source);
 
-/// The same for a backing file, `depth` files below the one that was asked for.
+/// What OpenImage() would take the file for; kRaw where it cannot tell.
+ImageFormat FormatOfImage(const ImageSource& source);
+
+/// As OpenImage() for a backing file, `depth` files below the one that was asked for.
 std::unique_ptr<Image> OpenBackingImage(const ImageSource& source, unsigned depth);
 
 }  // namespace ring3

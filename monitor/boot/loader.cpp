@@ -34,8 +34,7 @@ std::string GuestCommandLine(const std::string& path, const std::string& argumen
 void LoadLinuxGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {
   Bytes initrd;
   if (!options.initrd.empty()) initrd = ReadGuestFile("initrd", options.initrd);
-  LoadLinux({kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.apic)}, memory,
-            cpu);
+  LoadLinux({kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory)}, memory, cpu);
 }
 
 void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {
@@ -50,7 +49,7 @@ void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, Ph
       boot.modules.push_back({{path, files.back()}, GuestCommandLine(path, arguments)});
     }
   }
-  WriteAcpiTables(memory, options.apic);
+  WriteAcpiTables(memory);
   LoadMultiboot(boot, memory, cpu);
 }
 

@@ -38,8 +38,12 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
                 .links_blocks = translator.LinksBlocks(),
                 .mmu = mmu,
                 .engine = this,
-                .soft_sites = translator.SoftSites()} {
+                .soft_sites = translator.SoftSites(),
+                .soft_news = translator.News(),
+                .switches = mmu.Stats().cr3_loads} {
   InstallCallouts(vcpu_, callouts_);
+  vcpu_.run.soft_budgets = translator_.SoftBudgets();
+  vcpu_.cpu.memory.ServeSoft(vcpu_.run.soft_tlb);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.run.return_empty = translator_.Returns().Empty();
   vcpu_.cpu.fpu_keeper = this;
@@ -231,6 +235,7 @@ void BtEngine::StepOne() {
 void BtEngine::Deliver(const GuestFault& fault) {
   ++stats_.faults_delivered;
   ++stats_.faults_by_vector[static_cast<unsigned>(fault.vector)];
+  if (fault.vector == Vector::kPageFault) callouts_.soft_news.NoteFault(fault.dr6 >> kPageShift);
   DeliverFault(vcpu_.cpu, fault);
 }
 

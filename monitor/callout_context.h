@@ -49,6 +49,8 @@ struct CalloutContext {
   ShadowMmu& mmu;
   class BtEngine* engine = nullptr;
   SoftSite* soft_sites = nullptr;
+  SoftNews& soft_news;
+  const uint64_t& switches;  // of address spaces
   /// The soft access that is left to the interpreter, for want of an entry in the monitor's TLB.
   struct SoftMiss {
     const SoftMove* move = nullptr;

@@ -108,6 +108,8 @@ bool HostSignals::HandlePageFault(ucontext_t& context) {
     // costs more than it returns. So it does for pages that it maps for a moment itself.
     if (fill.short_lived && vcpu_.cpu.state.cpl != 3) {
       translator_.NoteUserAccess(static_cast<uint64_t>(regs[REG_RIP]));
+    } else if (vcpu_.cpu.state.cpl == 3) {
+      translator_.NotePageFault(static_cast<uint64_t>(regs[REG_RIP]));
     }
     return true;
   }

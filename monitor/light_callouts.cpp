@@ -284,20 +284,41 @@ bool Move(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
       return Store(vcpu, move, linear, vcpu.cpu.state.gpr[move.gpr] >> move.shift, {AccessType::kWrite, user});
     case SoftKind::kStoreImmediate:
       return Store(vcpu, move, linear, move.immediate, {AccessType::kWrite, user});
+    case SoftKind::kInline:
+      return true;
     default:
       return MoveString(vcpu, move, user);
   }
+}
+
+/// Lets translated code find the page itself from now on.
+bool Share(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
+  const bool writes = move.writes || move.kind == SoftKind::kStore || move.kind == SoftKind::kStoreImmediate;
+  const Access access{writes ? AccessType::kWrite : AccessType::kRead, vcpu.cpu.state.cpl == 3};
+  return vcpu.cpu.memory.Share(GuestLinear(linear), move.bytes, access);
+}
+
+bool Worthwhile(Vcpu& vcpu, SoftSite& site, uint16_t number, uint32_t linear) {
+  CalloutContext& context = *vcpu.run.callout_context;
+  if (!site.budgeted) return ++site.accesses <= site.limit;
+  SoftBudget& budget = vcpu.run.soft_budgets[number];
+  if (budget.value <= 0) return false;
+  if (!context.soft_news.Meets(number, linear >> kPageShift, context.switches)) return budget.Spend(SoftBudget::kCallout);
+  budget.Spare();
+  return true;
 }
 
 /// A demoted instruction that only moves data. The interpreter has those that the monitor's TLB does not serve, and
 /// decides whether the site is better off with mappings.
 CalloutResult SoftAccess(Vcpu& vcpu, CalloutArguments arguments, uint32_t linear) {
   SoftSite& site = vcpu.run.callout_context->soft_sites[arguments.operand];
-  if (++site.accesses > site.limit || !Move(vcpu, site.move, linear)) {
+  const bool shared = !site.move.IsString() && Share(vcpu, site.move, linear);
+  const bool is_inline = site.move.kind == SoftKind::kInline;
+  if (!Worthwhile(vcpu, site, arguments.operand, linear) || (is_inline && !shared) || !Move(vcpu, site.move, linear)) {
     vcpu.run.callout_context->soft_miss = {&site.move, linear};
     return CalloutResult::kStep;
   }
-  vcpu.cpu.state.eip += arguments.length;
+  if (!is_inline) vcpu.cpu.state.eip += arguments.length;  // else once more, with the page
   return GoOnInMode(vcpu);
 }
 

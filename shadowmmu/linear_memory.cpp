@@ -38,7 +38,36 @@ void LinearMemory::SetPaging(const PagingState& paging) {
 void LinearMemory::InvalidatePage(GuestLinear address) {
   // INVLPG drops a large page whole, and its parts may sit anywhere in the TLB.
   if (large_[address.value >> kLargeShift]) return Flush();
-  for (const bool user : {false, true}) Slot(address, user).tags = {};
+  for (const bool user : {false, true}) {
+    Slot(address, user).tags = {};
+    Unshare(user, SoftTlb::IndexOf(address));
+  }
+}
+
+/// It stays in the list.
+void LinearMemory::Unshare(bool user, unsigned index) {
+  if (!shared_[user][index]) return;
+  for (SoftTlb::Pages& pages : soft_->halves[user].negated_page) pages[index] = SoftTlb::kNoPage;
+}
+
+void LinearMemory::UnshareAll() {
+  for (unsigned i = 0; i < shared_count_; ++i) {
+    const bool user = shared_list_[i] >= SoftTlb::kEntries;
+    const unsigned index = shared_list_[i] % SoftTlb::kEntries;
+    Unshare(user, index);
+    shared_[user][index] = false;
+  }
+  shared_count_ = 0;
+}
+
+void LinearMemory::PageWatched(GuestPhysical page) {
+  const uint64_t host = reinterpret_cast<uint64_t>(physical_.Flat(page));
+  for (unsigned i = 0; i < shared_count_; ++i) {
+    SoftTlb::Half& half = soft_->halves[shared_list_[i] / SoftTlb::kEntries];
+    const unsigned index = shared_list_[i] % SoftTlb::kEntries;
+    uint64_t& negated_page = half.negated_page[1][index];
+    if (half.to_host[index] - negated_page == host) negated_page = SoftTlb::kNoPage;
+  }
 }
 
 void LinearMemory::Flush() {
@@ -50,6 +79,7 @@ void LinearMemory::Flush() {
 }
 
 void LinearMemory::FlushLocal() {
+  UnshareAll();
   for (Entry* entry : local_) {
     entry->tags = {};
     entry->listed = false;

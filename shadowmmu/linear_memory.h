@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "shadowmmu/paging.h"
+#include "shadowmmu/soft_tlb.h"
 #include "translator/fast_paths.h"
 
 namespace ring3 {
@@ -83,6 +84,24 @@ class LinearMemory : private KindListener {
   }
   uint8_t* CachedWrite(GuestLinear address, size_t bytes, Access access) { return WriteHit(address, bytes, access); }
 
+  /// Keeps `soft` a part of this TLB, which must outlive it.
+  void ServeSoft(SoftTlb& soft) { soft_ = &soft; }
+  /// Puts the page into the SoftTlb, if CachedRead or CachedWrite would give the bytes. General registers only.
+  bool Share(GuestLinear address, size_t bytes, Access access) {
+    const bool writes = access.type == AccessType::kWrite;
+    if (!soft_ || !(writes ? WriteHit(address, bytes, access) : ReadHit(address, bytes, access))) return false;
+    const Entry& entry = Slot(address, access.user);
+    const unsigned index = SoftTlb::IndexOf(address);
+    SoftTlb::Half& half = soft_->halves[access.user];
+    const uint32_t page = address.Page().value;
+    const bool writable = Hit(entry, address, AccessType::kWrite) && DirectWrite(entry);
+    half.negated_page[0][index] = -uint64_t{page};
+    half.negated_page[1][index] = writable ? -uint64_t{page} : SoftTlb::kNoPage;
+    half.to_host[index] = reinterpret_cast<uint64_t>(entry.host) - page;
+    if (!shared_[access.user][index]) NoteShared(access.user, index);
+    return true;
+  }
+
   /// Replaces what one watcher watches. Each access that touches a watched byte adds the watch's mark.
   void Watch(Watcher watcher, std::span<const LinearWatch> watches);
   /// The marks that have come together since they were last taken.
@@ -136,6 +155,13 @@ class LinearMemory : private KindListener {
   void WriteSlow(GuestLinear address, std::span<const uint8_t> data, Access access);
   void Flush();
   void FlushLocal();
+  void NoteShared(bool user, unsigned index) {
+    shared_[user][index] = true;
+    shared_list_[shared_count_++] = static_cast<uint16_t>(user * SoftTlb::kEntries + index);
+  }
+  void Unshare(bool user, unsigned index);
+  void UnshareAll();
+  void PageWatched(GuestPhysical page) override;
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
 
   PhysicalMemory& physical_;
@@ -149,6 +175,11 @@ class LinearMemory : private KindListener {
   std::bitset<1u << (32 - kLargeShift)> large_;     // units with a cached part of a large page
   std::array<std::array<Entry, kEntries>, 2> tlb_;  // by Access::user
   std::vector<Entry*> local_;                       // those that loading CR3 empties
+  SoftTlb* soft_ = nullptr;
+  // Entries of the SoftTlb that are in use, and a list of them.
+  std::array<std::array<bool, SoftTlb::kEntries>, 2> shared_{};
+  std::array<uint16_t, 2 * SoftTlb::kEntries> shared_list_{};
+  unsigned shared_count_ = 0;
 };
 
 }  // namespace ring3

@@ -259,7 +259,10 @@ void PhysicalMemory::Write(GuestPhysical address, std::span<const uint8_t> data)
 }
 
 void PhysicalMemory::SetWatched(GuestPhysical page, bool watched) {
-  if (page.value < Extent()) watched_[page.PageNumber()] = watched;
+  if (page.value >= Extent()) return;
+  const bool before = std::exchange(watched_[page.PageNumber()], uint8_t{watched});
+  if (!watched || before) return;
+  for (KindListener* listener : kind_listeners_) listener->PageWatched(page.Page());
 }
 
 const PhysicalMemory::MmioRange* PhysicalMemory::RangeAt(GuestPhysical address) const {

@@ -34,6 +34,8 @@ class KindListener {
  public:
   virtual ~KindListener() = default;
   virtual void KindChanged(GuestPhysical first, uint64_t bytes) = 0;
+  /// The page holds translated code from now on: who wrote to it past PhysicalMemory must not go on doing so.
+  virtual void PageWatched(GuestPhysical) {}
 };
 
 /// Memory of a device (a screen's, for one) that the guest reaches like RAM, wherever it puts it. Its content stays

@@ -14,6 +14,18 @@ const ZydisDecodedOperand* GuestInstruction::MemoryOperand() const {
   return nullptr;
 }
 
+bool GuestInstruction::ReachesBeyondOperand() const {
+  switch (info.mnemonic) {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+      return operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+    default:
+      return false;
+  }
+}
+
 bool GuestInstruction::WritesMemory() const {
   for (unsigned i = 0; i < info.operand_count; ++i) {
     if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))

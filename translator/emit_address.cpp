@@ -18,19 +18,6 @@ bool IsGather(const ZydisDecodedOperand& memory) { return memory.mem.type == ZYD
 
 bool Unlimited(SegmentShape shape) { return shape == SegmentShape::kFlat || shape == SegmentShape::kBased; }
 
-/// BT and its kin with a bit offset in a register reach beyond their operand.
-bool ReachesBeyond(const GuestInstruction& insn) {
-  switch (insn.info.mnemonic) {
-    case ZYDIS_MNEMONIC_BT:
-    case ZYDIS_MNEMONIC_BTS:
-    case ZYDIS_MNEMONIC_BTR:
-    case ZYDIS_MNEMONIC_BTC:
-      return insn.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 bool Emitter::Accessible(Seg segment, bool write) const {
@@ -49,11 +36,12 @@ bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperan
   const Seg segment = SegmentOf(memory);
   if (IsGather(memory)) return !insn.Is16BitAddress() && Unlimited(mode_.Shape(segment));
   const bool flat = mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress();
-  return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && (flat || !ReachesBeyond(insn));
+  return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && (flat || !insn.ReachesBeyondOperand());
 }
 
 HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
                                  int32_t extra_displacement, bool avoid_rex) {
+  if (soft_operand_) return *soft_operand_;
   GuestAddress address = AddressOf(memory);
   address.displacement += extra_displacement + (address.base == kEsp ? pending_ : 0);
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);

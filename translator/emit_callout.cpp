@@ -49,6 +49,7 @@ void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> 
   Mark(here);
   SettleStack(here);
   if (soft_site) {
+    if (EmitInlineSoftAccess(insn, *soft_site)) return;
     const ZydisDecodedOperand* memory = insn.MemoryOperand();
     if (memory && insn.row.cls != InstructionClass::kString) {
       EmitOffset(AddressOf(*memory), false);

@@ -29,6 +29,7 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool
   recovery_.clear();
   Mark(start_eip);  // whatever comes, every host address of the block has an entry
   exits_.clear();
+  soft_misses_.clear();
 }
 
 void Emitter::EmitInstruction(const GuestInstruction& insn) {
@@ -219,6 +220,7 @@ void Emitter::Finish() {
     returns_.lookup = static_cast<uint16_t>(Offset());
     EmitIndirectExit();
   }
+  EmitSoftMisses();
   for (PendingExit& exit : exits_) {
     Mark(exit.target_eip);
     exit.stub_offset = Offset();

@@ -24,6 +24,13 @@ struct PendingExit {
   uint32_t stub_offset = 0;
 };
 
+/// An inline soft access whose page the SoftTlb does not have: the block's cold part makes the callout.
+struct PendingSoftMiss {
+  uint32_t eip;
+  uint32_t jump_offset;  // of the rel32 field
+  CalloutArguments callout;
+};
+
 /// A translation made wrong on purpose: behind the instruction at `eip` comes what it does not say.
 struct Sabotage {
   enum class Kind : uint8_t { kNone, kRegister, kMemory };  // EAX grows by 1; 4 bytes far below the stack are written
@@ -184,6 +191,9 @@ class Emitter {
   void EmitOtherSegment(const GuestInstruction& insn, Seg segment);
   bool EmitCallout(const GuestInstruction& insn);  // emit_callout.cpp
   void EmitCallout(const GuestInstruction& insn, Callout callout, uint16_t operand);
+  bool EmitInlineSoftAccess(const GuestInstruction& insn, uint16_t soft_site);  // emit_soft_access.cpp
+  void EmitSoftLookup(const GuestInstruction& insn, const ZydisDecodedOperand& memory, uint16_t soft_site);
+  void EmitSoftMisses();
   bool EmitEvent(const GuestInstruction& insn, Callout callout, uint16_t operand);
   bool EmitPortAccess(const GuestInstruction& insn, Callout callout, const ZydisDecodedOperand& port, unsigned bits);
   bool EmitInvalidatePage(const GuestInstruction& insn);
@@ -210,6 +220,8 @@ class Emitter {
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;
+  std::vector<PendingSoftMiss> soft_misses_;
+  std::optional<HostOperand> soft_operand_;  // in place of the instruction's operand in memory
   ReturnSites returns_;
 };
 

@@ -9,8 +9,7 @@ constexpr uint32_t kEmulationsBeforeDemotion = 4;
 constexpr uint32_t kUserAccessesBeforeDemotion = 8;
 constexpr uint32_t kFaultsBeforeDemotion = 4;
 // A mapping costs some 25 times an execution on the slow path, and a multiple of that in soft accesses.
-constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64, kExecutionsPerFault = 32,
-                   kSoftAccessesPerStep = 8;
+constexpr uint64_t kExecutionsPerSwitch = 24, kSoftAccessesPerMapping = 64, kExecutionsPerFault = 32;
 // A wrong promotion costs mappings, a wrong demotion next to nothing: each promotion takes more than the one before.
 constexpr unsigned kMostDoublings = 10;
 
@@ -49,15 +48,15 @@ bool SitePolicy::NoteFault(GuestPhysical site) {
 
 void SitePolicy::NoteDemotedFault(GuestPhysical site) {
   const auto found = demoted_.find(site.value);
-  if (found != demoted_.end() && found->second.reason == Reason::kFault) ++found->second.misses;
+  if (found == demoted_.end() || found->second.reason != Reason::kFault) return;
+  ++found->second.misses;
+  if (found->second.soft) budgets_[*found->second.soft].Spare();
 }
 
 /// So many soft accesses are worth the mappings that were not made: one for each time that the monitor's TLB had to be
-/// filled, and since others may have filled it, one for each address-space switch. Where it is faults that are spared,
-/// just these count, and a wrong demotion is the worse mistake: a program's own accesses are many.
+/// filled, and since others may have filled it, one for each address-space switch.
 uint64_t SitePolicy::SoftLimit(const Demoted& demoted, uint64_t switches) {
   if (!demoted.revocable) return ~uint64_t{0};
-  if (demoted.reason == Reason::kFault) return kSoftAccessesPerMapping * (demoted.misses + 1);
   const uint64_t mappings = demoted.misses + (switches - demoted.switches) + 1;
   return (kSoftAccessesPerMapping << demoted.promotions) * mappings;
 }
@@ -65,11 +64,8 @@ uint64_t SitePolicy::SoftLimit(const Demoted& demoted, uint64_t switches) {
 bool SitePolicy::RunsTooOften(Demoted& demoted, uint64_t switches) {
   if (demoted.soft) {
     SoftSite& soft = soft_[*demoted.soft];
-    if (demoted.reason == Reason::kFault) {
-      soft.accesses += kSoftAccessesPerStep;
-    } else if (soft.accesses <= soft.limit) {
-      ++demoted.misses;
-    }
+    if (soft.budgeted) return budgets_[*demoted.soft].value <= 0;
+    if (soft.accesses <= soft.limit) ++demoted.misses;
     soft.limit = SoftLimit(demoted, switches);
     return soft.accesses > soft.limit;
   }
@@ -94,7 +90,11 @@ std::optional<uint16_t> SitePolicy::SoftSiteFor(GuestPhysical site, const SoftMo
   if (soft_numbers_.size() == kMostSoftSites && !soft_numbers_.contains(key)) return std::nullopt;
   const uint16_t number = soft_numbers_.try_emplace(key, static_cast<uint16_t>(soft_numbers_.size())).first->second;
   Demoted& demoted = found->second;
-  if (demoted.soft != number) soft_[number] = {.move = move, .limit = SoftLimit(demoted, switches)};
+  if (demoted.soft != number) {
+    const bool budgeted = demoted.reason == Reason::kFault;
+    soft_[number] = {.move = move, .limit = SoftLimit(demoted, switches), .budgeted = budgeted};
+    budgets_[number].value = budgeted ? SoftBudget::kMost : INT32_MAX;
+  }
   demoted.soft = number;
   return number;
 }

@@ -40,6 +40,8 @@ class SitePolicy {
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const SoftMove& move, uint64_t switches);
   /// By number.
   SoftSite* SoftSites() { return soft_.get(); }
+  SoftBudget* SoftBudgets() { return budgets_.get(); }
+  SoftNews& News() { return news_; }
 
  private:
   static constexpr unsigned kMostSoftSites = 4096;
@@ -65,6 +67,8 @@ class SitePolicy {
   // mode.
   std::map<std::pair<uint64_t, SoftMove>, uint16_t> soft_numbers_;
   std::unique_ptr<SoftSite[]> soft_ = std::make_unique<SoftSite[]>(kMostSoftSites);
+  std::unique_ptr<SoftBudget[]> budgets_ = std::make_unique<SoftBudget[]>(kMostSoftSites);
+  SoftNews news_;
   std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_, faults_;
 };
 

@@ -1,5 +1,7 @@
 #include "translator/soft_site.h"
 
+#include "monitor/cpu/cpu_state.h"
+
 namespace ring3 {
 namespace {
 
@@ -55,10 +57,22 @@ std::optional<SoftMove> Store(const GuestInstruction& insn) {
   return SoftMove{.kind = SoftKind::kStore, .bytes = bytes, .gpr = part->gpr, .shift = part->shift};
 }
 
-}  // namespace
+bool IsPlainOperand(const ZydisDecodedOperand& op) {
+  const bool in_encoding =
+      op.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM || op.encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64;
+  return in_encoding && op.mem.type == ZYDIS_MEMOP_TYPE_MEM && op.size != 0 && op.size <= 8 * kYmmBytes;
+}
 
-std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn) {
-  if (insn.Is16BitAddress()) return std::nullopt;
+/// The x87 notes where its operands are.
+std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
+  if (!AllowsInlineAccess(insn)) return std::nullopt;
+  const ZydisDecodedOperand& memory = *insn.MemoryOperand();
+  return SoftMove{.kind = SoftKind::kInline,
+                  .bytes = static_cast<uint8_t>(memory.size / 8),
+                  .writes = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
+}
+
+std::optional<SoftMove> DataMove(const GuestInstruction& insn) {
   switch (insn.info.mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
       if (insn.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY) return Store(insn);
@@ -69,6 +83,30 @@ std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn) {
     default:
       return StringMove(insn);
   }
+}
+
+}  // namespace
+
+bool AllowsInlineAccess(const GuestInstruction& insn) {
+  if (insn.row.cls != InstructionClass::kIdentical || insn.row.unit == Unit::kX87) return false;
+  if (insn.ReachesBeyondOperand()) return false;
+  const ZydisDecodedOperand* memory = insn.MemoryOperand();
+  if (!memory || !IsPlainOperand(*memory)) return false;
+  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+    const ZydisDecodedOperand& op = insn.operands[i];
+    if (op.type == ZYDIS_OPERAND_TYPE_MEMORY && &op != memory) return false;
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+        op.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn, bool inline_accesses) {
+  if (insn.Is16BitAddress()) return std::nullopt;
+  const auto move = DataMove(insn);
+  return move || !inline_accesses ? move : InlineAccess(insn);
 }
 
 }  // namespace ring3

@@ -2,6 +2,7 @@
 // over the flat view of guest RAM.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -16,12 +17,14 @@ enum class SoftKind : uint8_t {
   kStoreImmediate,  // MOV of a constant to memory
   kMoveString,      // MOVS, with or without REP
   kStoreString,     // STOS, with or without REP
+  kInline,          // any other whose one operand in memory translated code may reach through the SoftTlb
 };
 
 /// What there is to do. The callout is given the address, but for strings.
 struct SoftMove {
   SoftKind kind;
   uint8_t bytes = 4;         // of the access, or of an element
+  bool writes = false;       // of kInline: the access is a write as well
   uint8_t gpr = 0;           // of kLoad and kStore
   uint8_t shift = 0;         // 8 for AH, CH, DH and BH
   uint8_t result_bytes = 4;  // kLoad: how much of the register is written
@@ -33,13 +36,66 @@ struct SoftMove {
   bool IsString() const { return kind == SoftKind::kMoveString || kind == SoftKind::kStoreString; }
 };
 
-/// The memory operands' segments must be flat. Nothing for other instructions.
-std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn);
+/// The memory operands' segments must be flat. Nothing for other instructions. kInline only where `inline_accesses`.
+std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn, bool inline_accesses);
+/// Whether the instruction, as it stands, works on any address that stands for its one operand in memory.
+bool AllowsInlineAccess(const GuestInstruction& insn);
 
-/// A site as its callout sees it.
+/// What a soft site has spared, less what it has cost, in accesses that made no callout: a nanosecond or two each. The
+/// monitor takes sites without a budget back.
+struct SoftBudget {
+  static constexpr int32_t kMapping = 3000, kCallout = 60, kMost = 8 * kMapping;
+  int32_t value = 0;
+
+  void Spare() { value = value + kMapping < kMost ? value + kMapping : kMost; }
+  bool Spend(int32_t accesses) { return (value -= accesses) > 0; }
+};
+
+/// A site as its callout sees it. The monitor is asked whether mappings serve the site better when there are more
+/// accesses than the limit, or the budget is spent.
 struct SoftSite {
   SoftMove move{};
-  uint64_t accesses = 0, limit = 0;  // above the limit the monitor is asked whether mappings serve the site better
+  uint64_t accesses = 0, limit = 0;
+  bool budgeted = false;  // instead of a limit
+};
+
+/// Which soft sites have met which pages lately: the first access to a page spares a mapping, a later one costs a
+/// callout. A page that the guest's handler was asked for is a new one to everybody.
+class SoftNews {
+ public:
+  bool Meets(uint32_t site, uint32_t page, uint64_t switches) {
+    if (switches - since_ > kSwitches || faults_ > kFaults) Forget(switches);
+    const uint32_t hash = Hash(page ^ uint32_t{ages_[page % kPages]} << 20, site);
+    uint64_t& word = met_[hash / 64];
+    const uint64_t bit = uint64_t{1} << hash % 64;
+    const bool news = !(word & bit);
+    word |= bit;
+    return news;
+  }
+  void NoteFault(uint32_t page) {
+    ++ages_[page % kPages];
+    ++faults_;
+  }
+
+ private:
+  // Address spaces come and go, and bits run out.
+  static constexpr uint64_t kSwitches = 64, kFaults = 1u << 14;
+  static constexpr unsigned kPages = 1u << 16;
+  /// Sites meet pages in the same order, so that what they hash to must not be.
+  static uint32_t Hash(uint32_t page, uint32_t site) {
+    uint32_t mixed = page * 0x9E37'79B1u ^ site * 0x85EB'CA6Bu;
+    mixed = (mixed ^ mixed >> 15) * 0x2C1B'3C6Du;
+    return (mixed ^ mixed >> 12) * 0x297A'2D39u >> 16;
+  }
+  void Forget(uint64_t switches) {
+    since_ = switches;
+    faults_ = 0;
+    met_ = {};
+  }
+
+  std::array<uint64_t, (1u << 16) / 64> met_{};
+  std::array<uint8_t, kPages> ages_{};
+  uint64_t since_ = 0, faults_ = 0;
 };
 
 }  // namespace ring3

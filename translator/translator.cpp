@@ -169,7 +169,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
 /// The SoftSite that stands for a demoted instruction, if there may be one.
 std::optional<uint16_t> Translator::SoftSiteFor(GuestPhysical site, const GuestInstruction& insn) {
   if (!emitter_.AllowsSoftAccess(insn)) return std::nullopt;
-  const auto move = SoftMoveOf(insn);
+  const auto move = SoftMoveOf(insn, Paths().Has(FastPath::kInlineSoftAccesses));
   return move ? sites_.SoftSiteFor(site, *move, mmu_.Stats().cr3_loads) : std::nullopt;
 }
 
@@ -335,7 +335,7 @@ void Translator::NotePageFault(uint64_t host_pc) {
   if (!Paths().Has(FastPath::kFaultingSites) || !Paths().Has(FastPath::kSoftAccesses)) return;
   const auto site = DecodeSiteOf(host_pc);
   if (!site || site->mode.Code16()) return;
-  const auto move = SoftMoveOf(site->insn);
+  const auto move = SoftMoveOf(site->insn, Paths().Has(FastPath::kInlineSoftAccesses));
   if (move && !move->IsString() && sites_.NoteFault(site->physical)) pages_.KillOverlapping(site->physical, 1);
 }
 

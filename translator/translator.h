@@ -79,6 +79,8 @@ class Translator : public MappingListener {
   BranchTables& Tables() { return tables_; }
   /// By the number that Callout::kSoftAccess is given.
   SoftSite* SoftSites() { return sites_.SoftSites(); }
+  SoftBudget* SoftBudgets() { return sites_.SoftBudgets(); }
+  SoftNews& News() { return sites_.News(); }
   const ReturnStack& Returns() const { return returns_; }
   /// Changes when return sites may no longer stand for their EIP: what is on the return stack must be forgotten.
   uint64_t ReturnGeneration() const { return cache_.Evictions() + tables_.Changes() + disconnected_pages_; }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "monitor/cpu/cpu.h"
+#include "shadowmmu/soft_tlb.h"
 #include "translator/callouts.h"
 
 namespace ring3 {
@@ -80,6 +81,8 @@ struct RunContext {
   uint64_t next_record = 0;     // in, out: where the next BlockRecord goes, in runs that record
   std::array<CalloutFunction, static_cast<unsigned>(Callout::kCount)> callouts{};  // in
   struct CalloutContext* callout_context = nullptr;                                // theirs
+  struct SoftBudget* soft_budgets = nullptr;                                       // in: by number of the site
+  SoftTlb soft_tlb;                                                                // in: of inline soft accesses
 };
 
 struct Vcpu {
@@ -142,6 +145,15 @@ constexpr int BranchCheck(size_t field) { return Run(offsetof(RunContext, branch
 constexpr int StringSteps(unsigned log2_bytes) {
   return Run(offsetof(RunContext, string_steps) + sizeof(kStringSteps[0]) * log2_bytes);
 }
+inline constexpr int kSoftBudgets = Run(offsetof(RunContext, soft_budgets));
+constexpr int SoftHalf(bool user) {
+  return Run(offsetof(RunContext, soft_tlb) + offsetof(SoftTlb, halves) + sizeof(SoftTlb::Half) * user);
+}
+/// First of a half's SoftTlb::Pages.
+constexpr int SoftPages(bool user, bool write) {
+  return SoftHalf(user) + static_cast<int>(offsetof(SoftTlb::Half, negated_page) + sizeof(SoftTlb::Pages) * write);
+}
+constexpr int SoftToHost(bool user) { return SoftHalf(user) + static_cast<int>(offsetof(SoftTlb::Half, to_host)); }
 constexpr int SegmentBase(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, base)); }
 constexpr int SegmentSelector(Seg s) { return Segment(s) + static_cast<int>(offsetof(SegmentRegister, selector)); }
 }  // namespace vcpu_offset

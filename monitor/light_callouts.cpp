@@ -303,7 +303,8 @@ bool Worthwhile(Vcpu& vcpu, SoftSite& site, uint16_t number, uint32_t linear) {
   if (!site.budgeted) return ++site.accesses <= site.limit;
   SoftBudget& budget = vcpu.run.soft_budgets[number];
   if (budget.value <= 0) return false;
-  if (!context.soft_news.Meets(number, linear >> kPageShift, context.switches)) return budget.Spend(SoftBudget::kCallout);
+  if (!context.soft_news.Meets(number, linear >> kPageShift, context.switches))
+    return budget.Spend(SoftBudget::kCallout);
   budget.Spare();
   return true;
 }

@@ -36,7 +36,8 @@ bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperan
   const Seg segment = SegmentOf(memory);
   if (IsGather(memory)) return !insn.Is16BitAddress() && Unlimited(mode_.Shape(segment));
   const bool flat = mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress();
-  return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && (flat || !insn.ReachesBeyondOperand());
+  return Accessible(segment, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
+         (flat || !insn.ReachesBeyondOperand());
 }
 
 HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,

@@ -30,8 +30,8 @@ bool Emitter::EmitInlineSoftAccess(const GuestInstruction& insn, uint16_t soft_s
   return true;
 }
 
-/// r9 := guest-linear, r10 := what to add. A block's first access pays for all. The only jump that leaves the flags alone wants RCX, which is in r8
-/// meanwhile.
+/// r9 := guest-linear, r10 := what to add. A block's first access pays for all. The only jump that leaves the flags
+/// alone wants RCX, which is in r8 meanwhile.
 void Emitter::EmitSoftLookup(const GuestInstruction& insn, const ZydisDecodedOperand& memory, uint16_t soft_site) {
   const bool user = mode_.User(), write = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
   const int32_t last = static_cast<int32_t>(memory.size / 8) - 1;

@@ -184,6 +184,14 @@ class Verifier {
     return true;
   }
 
+  /// JECXZ that is taken: the access lies in the page that was looked up, of which r9 is the address.
+  static void PassSoftCheck(const HostInstruction& insn, HostState& state) {
+    constexpr unsigned kLinear = 9;
+    const HostValue& check = state.registers[kEcx];
+    if (insn.info.mnemonic != ZYDIS_MNEMONIC_JECXZ || check.holds != Holds::kSoftCheck) return;
+    if (state.registers[kLinear].Is32Bits()) state.registers[kLinear] = {Holds::kSoftLinear, check.constant};
+  }
+
   /// Of a direct jump or call; else 0.
   static uint64_t TargetOf(const HostInstruction& insn) {
     const ZydisDecodedOperand& to = insn.operands[0];
@@ -216,6 +224,7 @@ class Verifier {
         Complain(insn, "jumps into an instruction");
       } else {
         if (found->second == 0) CheckWayOut(insn, after);
+        PassSoftCheck(insn, after);
         Reach(found->second, after);
       }
     } else {

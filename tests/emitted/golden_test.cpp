@@ -21,6 +21,7 @@ enum class Kind : uint8_t {
   kFlat,  // 32-bit code in flat segments
   k16,    // 16-bit code and stack, data segments with limits
   kV86,
+  kSoft,  // flat, and every site is demoted for its page faults
 };
 
 struct Snippet {
@@ -93,6 +94,11 @@ const Snippet kSnippets[] = {
     {"code16_loop", {0xE2, 0xFE}, 3, Kind::k16},
     {"code16_strings", {0xA4, 0xAD, 0xAA, 0xF3, 0xA5}, 3, Kind::k16},
     {"code16_flags", {0x9C, 0x9D}, 0, Kind::k16},
+    {"soft_user",
+     {0x8B, 0x03, 0x88, 0x67, 0x05, 0x01, 0x4C, 0x24, 0x08, 0x0F, 0x11, 0x42, 0x10, 0x0F, 0xAB, 0x03, 0xD9, 0x03},
+     3,
+     Kind::kSoft},
+    {"soft_kernel", {0x83, 0x46, 0x04, 0x01, 0x0F, 0xB6, 0x2E}, 0, Kind::kSoft},
     {"v86_segments", {0x8E, 0xD8, 0x8C, 0x07, 0x07, 0xC4, 0x37, 0x17}, 3, Kind::kV86},
 };
 
@@ -127,7 +133,14 @@ std::string VcpuField(uint32_t offset) {
                                                  {vcpu_offset::kCr2, "cr2"},
                                                  {vcpu_offset::kCr3, "cr3"},
                                                  {vcpu_offset::kCr4, "cr4"},
-                                                 {vcpu_offset::kTscOffset, "tsc_offset"}};
+                                                 {vcpu_offset::kTscOffset, "tsc_offset"},
+                                                 {vcpu_offset::kSoftBudgets, "soft_budgets"},
+                                                 {vcpu_offset::SoftPages(false, false), "soft_reads"},
+                                                 {vcpu_offset::SoftPages(false, true), "soft_writes"},
+                                                 {vcpu_offset::SoftToHost(false), "soft_to_host"},
+                                                 {vcpu_offset::SoftPages(true, false), "soft_user_reads"},
+                                                 {vcpu_offset::SoftPages(true, true), "soft_user_writes"},
+                                                 {vcpu_offset::SoftToHost(true), "soft_user_to_host"}};
   for (const auto& [at, name] : kFields) {
     if (static_cast<uint32_t>(at) == offset) return name;
   }
@@ -184,7 +197,7 @@ std::string Normalise(Translator& translator, const Block& block, std::string te
 }
 
 void Enter(Kind kind, CpuState& state) {
-  if (kind == Kind::kFlat) return;
+  if (kind == Kind::kFlat || kind == Kind::kSoft) return;
   SegmentRegister& cs = state.Segment(Seg::kCs);
   for (SegmentRegister& segment : state.seg) {
     segment.base = guest::kData;
@@ -196,12 +209,28 @@ void Enter(Kind kind, CpuState& state) {
   if (kind == Kind::kV86) state.eflags |= eflags::kVm;
 }
 
+/// As if each instruction of the block had met absent pages again and again.
+void DemoteAll(Translator& translator, uint32_t eip, BlockMode mode) {
+  const BlockId first = translator.Lookup(eip, mode).block;
+  const std::vector<RecoveryEntry> recovery = translator.Cache().Get(first).recovery;
+  for (const RecoveryEntry& entry : recovery) {
+    const Block& block = translator.Cache().Get(translator.Lookup(eip, mode).block);
+    for (const RecoveryEntry& now : block.recovery) {
+      if (now.eip != entry.eip || now.busy) continue;
+      const auto pc = reinterpret_cast<uint64_t>(translator.Cache().At(block.host_offset + now.host_offset));
+      for (int i = 0; i < 4; ++i) translator.NotePageFault(pc);
+      break;
+    }
+  }
+}
+
 std::string Listing(TestMachine& machine, const Snippet& snippet) {
   Load(machine, MakeProgram(snippet.code, 1, snippet.cpl));
   Enter(snippet.kind, machine.State());
   Translator& translator = machine.GetTranslator();
   const BlockMode mode = BlockMode::Of(machine.State());
   translator.SelectTable(mode);
+  if (snippet.kind == Kind::kSoft) DemoteAll(translator, machine.State().eip, mode);
   const CodeLookup found = translator.Lookup(machine.State().eip, mode);
   if (found.outcome != FillOutcome::kMapped) return "not translated\n";
   CHECK(VerifyBlock(translator, machine.Physical(), found.block) == "");

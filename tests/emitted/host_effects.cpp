@@ -16,6 +16,14 @@ HostValue Sum(const ZydisDecodedOperandMem& mem, const HostState& before) {
   const HostValue base = at(mem.base), index = at(mem.index);
   if (base.holds == Holds::kNegatedSize && index.Is32Bits() && mem.scale == 1) return {Holds::kMargin};
   const int64_t step = mem.disp.has_displacement ? mem.disp.value : 0;
+  if (base.holds == Holds::kNegatedPage && index.Is32Bits() && mem.scale == 1 && step >= 0) {
+    SoftAccess access = SoftAccess::Unpack(base.constant);
+    access.bytes = static_cast<unsigned>(step) + 1;
+    return {Holds::kSoftMargin, access.Pack()};
+  }
+  if (base.holds == Holds::kToHost && index.holds == Holds::kSoftLinear && mem.scale == 1 && step == 0) {
+    return {Holds::kSoftAddress, index.constant};
+  }
   if (mem.index == ZYDIS_REGISTER_NONE) {
     const bool small = static_cast<uint64_t>(step < 0 ? -step : step) <= kMostLeaStep;
     return base.holds == Holds::kBiased && small ? base : HostValue{};
@@ -47,6 +55,10 @@ HostValue Result32(const HostInstruction& insn, const ZydisDecodedOperand& op, c
         return {Holds::kSlot};
       }
       return guest;
+    case ZYDIS_MNEMONIC_MOVZX: {
+      const bool byte = insn.operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER && insn.operands[1].size == 8;
+      return byte ? HostValue{Holds::kByte} : guest;
+    }
     case ZYDIS_MNEMONIC_PEXT: {
       const HostValue mask = Moved(insn.operands[2], before);
       return mask.holds == Holds::kConstant && mask.constant == eflags::kDf ? HostValue{Holds::kBit} : guest;
@@ -83,9 +95,13 @@ HostValue Result(const HostInstruction& insn, const ZydisDecodedOperand& op, con
       if (insn.operands[2].imm.value.u == kPages && Moved(insn.operands[1], before).Is32Bits()) {
         return {Holds::kDistance};
       }
+      const HostValue from = Moved(insn.operands[1], before);
+      if (from.holds == Holds::kSoftMargin) {
+        constexpr uint64_t kPageShift = 12;
+        return insn.operands[2].imm.value.u == kPageShift ? HostValue{Holds::kSoftCheck, from.constant} : HostValue{};
+      }
       const bool half = insn.operands[2].imm.value.u == kHalf;
-      return half && Moved(insn.operands[1], before).holds == Holds::kMargin ? HostValue{Holds::kMarginHigh}
-                                                                             : HostValue{};
+      return half && from.holds == Holds::kMargin ? HostValue{Holds::kMarginHigh} : HostValue{};
     }
     case ZYDIS_MNEMONIC_MOVSXD:
       if (insn.operands[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return {};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "translator/soft_site.h"
 #include "translator/vcpu.h"
 
 namespace ring3 {
@@ -100,7 +101,7 @@ bool MayAccessVcpu(int64_t offset, unsigned bytes, bool write) {
     if (inside(vcpu_offset::Access(s, offsetof(SegmentAccess, negated_size)), 8)) return true;
   }
   if (inside(vcpu_offset::BranchCheck(offsetof(SegmentAccess, negated_size)), 8)) return true;
-  return false;
+  return inside(vcpu_offset::kSoftBudgets, 8);
 }
 
 constexpr size_t kNegatedSizeField = offsetof(SegmentAccess, negated_size),
@@ -134,11 +135,34 @@ bool MaySetSegment(const HostInstruction& insn, int64_t offset, unsigned bytes, 
   return false;
 }
 
+/// What the fields of a SoftTlb, indexed by the page, hold.
+HostValue SoftField(int64_t offset) {
+  for (const bool user : {false, true}) {
+    for (const bool write : {false, true}) {
+      if (offset == vcpu_offset::SoftPages(user, write)) {
+        return {Holds::kNegatedPage, SoftAccess{.user = user, .write = write}.Pack()};
+      }
+    }
+    if (offset == vcpu_offset::SoftToHost(user)) return {Holds::kToHost, SoftAccess{.user = user}.Pack()};
+  }
+  return {};
+}
+
 bool MayIndexVcpu(const ZydisDecodedOperand& op, int64_t offset, const HostValue& index) {
   if (op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) return false;
+  if (index.holds == Holds::kByte) {
+    return op.mem.scale == 8 && op.size == 64 && SoftField(offset).holds != Holds::kAnything;
+  }
   if (index.holds == Holds::kBit) return op.mem.scale == 4 && op.size == 32 && IsStringSteps(offset);
   const bool table = IsSegmentField(offset, kOutsideField) || offset == vcpu_offset::BranchCheck(kOutsideField);
   return index.holds == Holds::kSide && op.mem.scale == 8 && op.size == 64 && table;
+}
+
+/// An access to the flat view must be no more than what was looked up, for the same privilege.
+bool MayAccessFlat(const ZydisDecodedOperand& op, uint64_t to_host, uint64_t linear) {
+  const SoftAccess access = SoftAccess::Unpack(linear);
+  const bool write = op.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
+  return SoftAccess::Unpack(to_host).user == access.user && op.size / 8 <= access.bytes && (access.write || !write);
 }
 
 HostValue ValueOf(ZydisRegister reg, const HostState& state) {
@@ -232,6 +256,21 @@ MemoryVerdict JudgeMemory(const HostInstruction& insn, const ZydisDecodedOperand
     case Holds::kSegmentAddress:
       if (has_index || displacement) return bad("adds to an address in a segment");
       return {Reaches::kGuestMemory};
+    case Holds::kSoftBudgets: {
+      constexpr int64_t kMostBudgets = 1 << 12;
+      const bool budget = !has_index && displacement >= 0 && op.size == 32 &&
+                          displacement < kMostBudgets * static_cast<int64_t>(sizeof(SoftBudget));
+      return budget ? MemoryVerdict{Reaches::kVcpu} : bad("is no budget of a soft site");
+    }
+    case Holds::kToHost: {
+      const bool looked_up = index.holds == Holds::kSoftLinear && op.mem.scale == 1 && displacement == 0 &&
+                             MayAccessFlat(op, base.constant, index.constant);
+      return looked_up ? MemoryVerdict{Reaches::kGuestMemory} : bad("is more than was looked up");
+    }
+    case Holds::kSoftAddress: {
+      const bool looked_up = !has_index && displacement == 0 && MayAccessFlat(op, base.constant, base.constant);
+      return looked_up ? MemoryVerdict{Reaches::kGuestMemory} : bad("is more than was looked up");
+    }
     case Holds::kReadable:
       if (has_index || displacement || write) return bad("is not for blocks to access");
       return {Reaches::kGuestMemory};  // or a fault
@@ -252,8 +291,10 @@ HostValue Loaded(const ZydisDecodedOperand& op, const HostState& state) {
   if (ValueOf(op.mem.base, state).holds != Holds::kVcpu || !op.mem.disp.has_displacement) return {};
   const int64_t offset = op.mem.disp.value;
   if (op.mem.index != ZYDIS_REGISTER_NONE) {
+    if (const HostValue soft = SoftField(offset); soft.holds != Holds::kAnything) return soft;
     return {offset == vcpu_offset::BranchCheck(kOutsideField) ? Holds::kReadable : Holds::kSegment};
   }
+  if (offset == vcpu_offset::kSoftBudgets) return {Holds::kSoftBudgets};
   const bool size = IsSegmentField(offset, kNegatedSizeField) || offset == vcpu_offset::BranchCheck(kNegatedSizeField);
   return size ? HostValue{Holds::kNegatedSize} : HostValue{};
 }

@@ -31,6 +31,26 @@ enum class Holds : uint8_t {
   kReadable,        // readable, or in the guard
   kBit,             // 0 or 1
   kDistance,        // 32 bits times the page size
+  // On the way from a guest-linear address to the flat view (SoftTlb in shadowmmu/soft_tlb.h). The constant says what
+  // was looked up: see SoftAccess.
+  kByte,         // 0 to 255
+  kSoftBudgets,  // the address of the budgets
+  kNegatedPage,  // of the entry for the byte
+  kSoftMargin,   // where in the page the access ends
+  kSoftCheck,    // its low half is 0 where the access lies in the page
+  kSoftLinear,   // a guest-linear address that has passed
+  kToHost,       // what to add to it
+  kSoftAddress,  // the two added
+};
+
+/// What a soft access was looked up for.
+struct SoftAccess {
+  bool user = false, write = false;
+  unsigned bytes = 0;
+  constexpr uint64_t Pack() const { return uint64_t{user} << 17 | uint64_t{write} << 16 | bytes; }
+  static constexpr SoftAccess Unpack(uint64_t packed) {
+    return {(packed >> 17 & 1) != 0, (packed >> 16 & 1) != 0, static_cast<unsigned>(packed & 0xFFFF)};
+  }
 };
 
 struct HostValue {
@@ -39,8 +59,8 @@ struct HostValue {
 
   bool operator==(const HostValue&) const = default;
   bool Is32Bits() const {
-    return holds == Holds::kGuest || holds == Holds::kFlagImage ||
-           (holds == Holds::kConstant && constant <= UINT32_MAX);
+    return holds == Holds::kGuest || holds == Holds::kFlagImage || holds == Holds::kByte ||
+           holds == Holds::kSoftLinear || (holds == Holds::kConstant && constant <= UINT32_MAX);
   }
   bool LowHalfIsGuest() const { return Is32Bits() || holds == Holds::kBiased || holds == Holds::kLowHalf; }
   HostValue Join(const HostValue& other) const {

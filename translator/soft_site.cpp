@@ -69,7 +69,8 @@ std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
   const ZydisDecodedOperand& memory = *insn.MemoryOperand();
   return SoftMove{.kind = SoftKind::kInline,
                   .bytes = static_cast<uint8_t>(memory.size / 8),
-                  .writes = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0};
+                  .writes = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
+                  .faults_first = insn.row.unit == Unit::kNone};
 }
 
 std::optional<SoftMove> DataMove(const GuestInstruction& insn) {

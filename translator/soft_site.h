@@ -25,6 +25,7 @@ struct SoftMove {
   SoftKind kind;
   uint8_t bytes = 4;         // of the access, or of an element
   bool writes = false;       // of kInline: the access is a write as well
+  bool faults_first = true;  // a page fault comes before any other exception, and for the first byte
   uint8_t gpr = 0;           // of kLoad and kStore
   uint8_t shift = 0;         // 8 for AH, CH, DH and BH
   uint8_t result_bytes = 4;  // kLoad: how much of the register is written

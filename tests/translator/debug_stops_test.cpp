@@ -83,7 +83,7 @@ TEST_CASE("a code stop comes before each execution of its instruction, and chang
 }
 
 TEST_CASE("a code stop that is set in code translated and linked long ago") {
-  constexpr unsigned kLong = 100'000'000;
+  constexpr unsigned kLong = 4'000'000'000;
   Debugged d(kLong);
   d.machine.on_attention = [](TestMachine& machine) {
     if (machine.Reg(kEbx) < 1000) return;

@@ -23,7 +23,6 @@ namespace {
 // others must not use.
 constexpr off_t kUsedRights = 100, kDeniedRights = 200;
 constexpr unsigned kRead = 0, kWrite = 1, kResize = 3;
-constexpr unsigned kRightCount = 4;
 
 struct flock OneByte(off_t at, short type) {
   struct flock lock = {};

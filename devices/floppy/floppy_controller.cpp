@@ -20,7 +20,7 @@ constexpr uint8_t kAbnormal = 0x40, kInvalid = 0x80, kPolled = 0xC0, kSeekEnd = 
 // Status register 3.
 constexpr uint8_t kWriteProtected = 0x40, kReady = 0x28, kTrack0 = 0x10;
 constexpr uint8_t kEnhanced = 0x90;  // VERSION's answer
-constexpr uint8_t kHeadBit = 0x04, kNonDmaBit = 0x01, kOppositeDirection = 0x40, kLockBit = 0x80;
+constexpr uint8_t kHeadBit = 0x04, kOppositeDirection = 0x40, kLockBit = 0x80;
 constexpr uint8_t kPollingOff = 0x10;  // CONFIGURE
 constexpr unsigned kPollCount = 4;
 

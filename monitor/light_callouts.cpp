@@ -248,30 +248,44 @@ bool Store(Vcpu& vcpu, const SoftMove& move, uint32_t linear, uint32_t value, Ac
   return true;
 }
 
-/// MOVS and STOS forwards, within one page each. The host's own instruction decides what overlapping operands become.
+/// `count` elements, none of which lies in two pages. The host's own instruction decides what overlapping operands
+/// become.
+void RunString(const SoftMove& move, uint8_t* to, const uint8_t* from, uint64_t count, uint32_t value) {
+  const bool moves = move.kind == SoftKind::kMoveString;
+  if (moves && move.bytes == 1) asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+  if (moves && move.bytes == 2) asm volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+  if (moves && move.bytes == 4) asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+  if (!moves && move.bytes == 1) asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+  if (!moves && move.bytes == 2) asm volatile("rep stosw" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+  if (!moves && move.bytes == 4) asm volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+}
+
+/// How many whole elements there are before the end of the page.
+uint32_t ElementsInPage(uint32_t linear, unsigned bytes) { return (kPageSize - linear % kPageSize) / bytes; }
+
+/// MOVS and STOS forwards. What was done stays done when it returns false, as between two iterations.
 bool MoveString(Vcpu& vcpu, const SoftMove& move, bool user) {
   CpuState& state = vcpu.cpu.state;
-  uint64_t count = move.repeated ? state.gpr[kEcx] : 1;
-  if (count > kPageSize || (vcpu.run.host_flags & eflags::kDf)) return false;
-  const uint32_t bytes = static_cast<uint32_t>(count) * move.bytes;
+  LinearMemory& memory = vcpu.cpu.memory;
+  if (vcpu.run.host_flags & eflags::kDf) return false;
+  uint32_t &edi = state.gpr[kEdi], &esi = state.gpr[kEsi], &ecx = state.gpr[kEcx];
   const bool moves = move.kind == SoftKind::kMoveString;
-  if (count != 0) {
-    LinearMemory& memory = vcpu.cpu.memory;
-    uint8_t* to = memory.CachedWrite(GuestLinear(state.gpr[kEdi]), bytes, {AccessType::kWrite, user});
-    const uint8_t* from =
-        moves ? memory.CachedRead(GuestLinear(state.gpr[kEsi]), bytes, {AccessType::kRead, user}) : to;
+  uint32_t count = move.repeated ? ecx : 1;
+  while (count != 0) {
+    uint32_t now = ElementsInPage(edi, move.bytes);
+    if (moves && ElementsInPage(esi, move.bytes) < now) now = ElementsInPage(esi, move.bytes);
+    if (count < now) now = count;
+    if (now == 0) return false;
+    const uint32_t bytes = now * move.bytes;
+    uint8_t* to = memory.CachedWrite(GuestLinear(edi), bytes, {AccessType::kWrite, user});
+    const uint8_t* from = moves ? memory.CachedRead(GuestLinear(esi), bytes, {AccessType::kRead, user}) : to;
     if (!to || !from) return false;
-    const uint32_t value = state.gpr[kEax];
-    if (moves && move.bytes == 1) asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-    if (moves && move.bytes == 2) asm volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-    if (moves && move.bytes == 4) asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-    if (!moves && move.bytes == 1) asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
-    if (!moves && move.bytes == 2) asm volatile("rep stosw" : "+D"(to), "+c"(count) : "a"(value) : "memory");
-    if (!moves && move.bytes == 4) asm volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+    RunString(move, to, from, now, state.gpr[kEax]);
+    edi += bytes;
+    if (moves) esi += bytes;
+    count -= now;
+    if (move.repeated) ecx = count;
   }
-  state.gpr[kEdi] += bytes;
-  if (moves) state.gpr[kEsi] += bytes;
-  if (move.repeated) state.gpr[kEcx] = 0;
   return true;
 }
 

@@ -53,6 +53,7 @@ const std::vector<LinuxRow>& AllRows() {
       {"guest", "fork-exec", kPerOperation, "", kBoth},
       {"guest", "pipe-ping-pong", kPerOperation, "", kBoth},
       {"guest", "page-faults", kPerOperation, "", kBoth},
+      {"guest", "new-memory", kPerOperation, "", kBoth},
       {"guest", "shell-loop", kTotal, "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done; echo $n", kAblation},
       {"guest", "shell-fork-exec", kTotal,
        "n=0; while [ $n -lt 200 ]; do \"$(which true)\" || exit; n=$((n + 1)); done; echo $n"},

@@ -235,7 +235,7 @@ void BtEngine::StepOne() {
 void BtEngine::Deliver(const GuestFault& fault) {
   ++stats_.faults_delivered;
   ++stats_.faults_by_vector[static_cast<unsigned>(fault.vector)];
-  if (fault.vector == Vector::kPageFault) callouts_.soft_news.NoteFault(fault.dr6 >> kPageShift);
+  if (fault.vector == Vector::kPageFault) callouts_.soft_news.NoteFault(fault.cr2 >> kPageShift);
   DeliverFault(vcpu_.cpu, fault);
 }
 

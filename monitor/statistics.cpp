@@ -85,6 +85,7 @@ void WriteStatistics(FILE* out, const RunStatistics& run) {
         {"blocks", t.invalidation.blocks},
         {"data_beside_code_writes", t.invalidation.harmless_writes},
         {"stale_self_checking_blocks", t.invalidation.stale_blocks}}},
+      {"sites", {{"demotions", t.sites.demotions}, {"promotions", t.sites.promotions}}},
       {"exits", Exits(run.engine)},
       {"callouts", Callouts(run.callouts.done)},
       {"callouts_declined", Callouts(run.callouts.declined)},

@@ -18,6 +18,7 @@ constexpr unsigned kMostDoublings = 10;
 bool SitePolicy::NoteEmulation(GuestPhysical site) {
   if (++emulations_[site.value] < kEmulationsBeforeDemotion) return false;
   emulations_.erase(site.value);
+  ++stats_.demotions;
   demoted_[site.value] = {};
   return true;
 }
@@ -30,6 +31,7 @@ bool SitePolicy::NoteUserAccess(GuestPhysical site) {
 }
 
 void SitePolicy::DemoteForUserAccess(GuestPhysical site, bool revocable, uint64_t switches) {
+  ++stats_.demotions;
   demoted_[site.value] = {
       .reason = Reason::kUserAccess, .revocable = revocable, .switches = switches, .promotions = PromotionsOf(site)};
 }
@@ -42,6 +44,7 @@ unsigned SitePolicy::PromotionsOf(GuestPhysical site) const {
 bool SitePolicy::NoteFault(GuestPhysical site) {
   if (++faults_[site.value] < kFaultsBeforeDemotion << PromotionsOf(site)) return false;
   faults_.erase(site.value);
+  ++stats_.demotions;
   demoted_[site.value] = {.reason = Reason::kFault, .revocable = true, .promotions = PromotionsOf(site)};
   return true;
 }
@@ -79,6 +82,7 @@ bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
   const auto found = demoted_.find(site.value);
   if (found == demoted_.end() || !found->second.revocable || !RunsTooOften(found->second, switches)) return false;
   demoted_.erase(found);
+  ++stats_.promotions;
   ++promotions_[site.value];
   return true;
 }

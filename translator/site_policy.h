@@ -14,10 +14,15 @@
 
 namespace ring3 {
 
+struct SiteStats {
+  uint64_t demotions = 0, promotions = 0;  // sites that were left to the monitor, and those that were taken back
+};
+
 /// Sites are instructions, named by the guest-physical address of their first byte. Times are counted in address-space
 /// switches, because these are what takes a kernel's mappings of user pages away.
 class SitePolicy {
  public:
+  const SiteStats& Stats() const { return stats_; }
   bool IsDemoted(GuestPhysical site) const { return demoted_.contains(site.value); }
   /// An access at `site` had to be emulated (MMIO). True when that has happened so often that it was demoted, for good.
   bool NoteEmulation(GuestPhysical site);
@@ -69,6 +74,7 @@ class SitePolicy {
   std::unique_ptr<SoftSite[]> soft_ = std::make_unique<SoftSite[]>(kMostSoftSites);
   std::unique_ptr<SoftBudget[]> budgets_ = std::make_unique<SoftBudget[]>(kMostSoftSites);
   SoftNews news_;
+  SiteStats stats_;
   std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_, faults_;
 };
 

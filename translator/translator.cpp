@@ -354,6 +354,7 @@ void Translator::NoteUserAccess(uint64_t host_pc) {
 TranslatorStats Translator::Stats() const {
   TranslatorStats stats = stats_;
   stats.invalidation = pages_.Stats();
+  stats.sites = sites_.Stats();
   for (const BlockCounts& counts : counts_) {
     for (size_t i = 0; i < counts.classes.size(); ++i) stats.executed[i] += counts.classes[i] * counts.executions;
   }

@@ -42,6 +42,7 @@ struct TranslatorStats {
   uint64_t blocks = 0, guest_instructions = 0, guest_bytes = 0, host_bytes = 0;
   uint64_t links = 0, branch_table_inserts = 0, return_mismatches = 0;
   InvalidationStats invalidation;
+  SiteStats sites;
   ClassCounts translated{};  // instructions by the class they were translated as
   ClassCounts executed{};    // with count_executions: the same, weighted by how often their blocks ran
 };

@@ -38,6 +38,7 @@ constexpr Program kPrograms[] = {
     {"fork-exec", ForkExec, 200, 5},
     {"pipe-ping-pong", PipePingPong, 5'000, 100},
     {"page-faults", PageFaults, 65'536, 4'096},
+    {"new-memory", NewMemory, 32'768, 4'096},
 };
 
 uint64_t Nanoseconds() {

@@ -54,5 +54,6 @@ uint32_t ForkWait(uint32_t size);
 uint32_t ForkExec(uint32_t size);
 uint32_t PipePingPong(uint32_t size);
 uint32_t PageFaults(uint32_t size);
+uint32_t NewMemory(uint32_t size);
 
 }  // namespace programs

@@ -90,17 +90,45 @@ uint32_t PipePingPong(uint32_t size) {
 }
 
 // Fresh anonymous pages, each written once; small pages only.
-uint32_t PageFaults(uint32_t size) {
+namespace {
+
+/// Has `use` do something with `size` new pages, some thousands at a time.
+template <class Use>
+uint32_t UseNewPages(uint32_t size, Use use) {
   constexpr uint32_t kPage = 4096, kPages = 4096;
   for (uint32_t done = 0; done < size; done += kPages) {
     void* memory = mmap(nullptr, kPages * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     Require(memory != MAP_FAILED);
     madvise(memory, kPages * kPage, MADV_NOHUGEPAGE);
-    auto* bytes = static_cast<volatile uint8_t*>(memory);
-    for (uint32_t i = 0; i < kPages; ++i) bytes[i * kPage] = 1;
+    for (uint32_t i = 0; i < kPages; ++i) use(static_cast<volatile uint8_t*>(memory) + i * kPage, kPage);
     munmap(memory, kPages * kPage);
   }
   return size;
+}
+
+}  // namespace
+
+uint32_t PageFaults(uint32_t size) {
+  return UseNewPages(size, [](volatile uint8_t* page, uint32_t) { *page = 1; });
+}
+
+uint32_t NewMemory(uint32_t size) {
+  struct Node {
+    uint32_t key, count;
+    volatile Node* next;
+    uint32_t value;
+  };
+  volatile Node* last = nullptr;
+  return UseNewPages(size, [&last](volatile uint8_t* page, uint32_t bytes) {
+    auto* nodes = reinterpret_cast<volatile Node*>(page);
+    for (uint32_t i = 0; i < bytes / sizeof(Node); ++i) {
+      nodes[i].key = i;
+      nodes[i].next = last;
+      nodes[i].value = i * 3;
+      nodes[i].count = nodes[i].count + 1;
+      last = &nodes[i];
+    }
+  });
 }
 
 }  // namespace programs

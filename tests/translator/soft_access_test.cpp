@@ -315,17 +315,23 @@ void Start(TestMachine& machine, const std::function<void(Assembler&)>& write) {
   machine.Write(guest::kStackFrames, Bytes(guest::kStackBytes));
 }
 
-/// A program that touches pages one after the other, each of which its kernel maps when it faults.
-Scenario DemandZero(const std::function<void(Assembler&)>& touch) {
-  return {"demand-zero", [touch](TestMachine& machine) {
+/// A program that touches pages one after the other, `rounds` times over, each of which its kernel maps when it faults,
+/// taking another away.
+Scenario DemandZero(const std::function<void(Assembler&)>& touch, uint32_t rounds = 1) {
+  return {"demand-zero", [touch, rounds](TestMachine& machine) {
             Start(machine, [&](Assembler& a) {
-              Label top = a.newLabel();
+              Label again = a.newLabel(), top = a.newLabel();
+              a.push(rounds);
+              a.bind(again);
+              a.mov(esi, kDemand);
               a.mov(ecx, kPages);
               a.bind(top);
               touch(a);
               a.add(esi, kPageSize);
               a.dec(ecx);
               a.jnz(top);
+              a.dec(dword_ptr(esp));
+              a.jnz(again);
               a.int3();
             });
             for (uint32_t i = 0; i < kPages; ++i) {
@@ -343,6 +349,13 @@ Scenario DemandZero(const std::function<void(Assembler&)>& touch) {
               a.shl(edx, 12);
               a.add(edx, guest::kScratchFrames + kOpenPage);
               a.mov(ptr(table, eax, 2), edx);
+              a.add(eax, kPages / 2);
+              a.mov(edx, eax);
+              a.sub(edx, kPages);
+              a.cmovnc(eax, edx);
+              a.and_(dword_ptr(table, eax, 2), ~guest::kPresent);
+              a.shl(eax, 12);
+              a.invlpg(ptr(eax, kDemand));
               a.pop(edx);
               a.pop(eax);
               a.add(esp, 4);
@@ -433,6 +446,20 @@ TEST_CASE("faulting sites: a program that touches new pages takes no host signal
     INFO("scenario " << i);
     CHECK(HostFaults(scenarios[i]) < kPages / 4);
   }
+}
+
+TEST_CASE("faulting sites: pages that come and go are new ones each time") {
+  const Scenario scenario = DemandZero(
+      [](Assembler& a) {
+        a.mov(ptr(esi, 8), ecx);
+        a.mov(ptr(esi, 16), ecx);
+      },
+      20);
+  TestMachine machine;
+  scenario.prepare(machine);
+  machine.Run();
+  CHECK(machine.GetTranslator().Stats().sites.demotions == 2);
+  CHECK(machine.GetTranslator().Stats().sites.promotions == 0);
 }
 
 TEST_CASE("faulting sites: a loop that stays in one page is translated with mappings again") {

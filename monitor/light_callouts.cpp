@@ -319,7 +319,7 @@ bool Worthwhile(Vcpu& vcpu, SoftSite& site, uint16_t number, uint32_t linear) {
   if (budget.value <= 0) return false;
   if (!context.soft_news.Meets(number, linear >> kPageShift, context.switches))
     return budget.Spend(SoftBudget::kCallout);
-  budget.Spare();
+  budget.Earn(SoftBudget::kNewPage);
   return true;
 }
 

@@ -53,7 +53,7 @@ void SitePolicy::NoteDemotedFault(GuestPhysical site) {
   const auto found = demoted_.find(site.value);
   if (found == demoted_.end() || found->second.reason != Reason::kFault) return;
   ++found->second.misses;
-  if (found->second.soft) budgets_[*found->second.soft].Spare();
+  if (found->second.soft) budgets_[*found->second.soft].Earn(SoftBudget::kFault);
 }
 
 /// So many soft accesses are worth the mappings that were not made: one for each time that the monitor's TLB had to be

@@ -45,10 +45,11 @@ bool AllowsInlineAccess(const GuestInstruction& insn);
 /// What a soft site has spared, less what it has cost, in accesses that made no callout: a nanosecond or two each. The
 /// monitor takes sites without a budget back.
 struct SoftBudget {
-  static constexpr int32_t kMapping = 3000, kCallout = 60, kMost = 8 * kMapping;
+  /// A page is met by several sites, and mapped for all of them.
+  static constexpr int32_t kFault = 3000, kNewPage = 800, kCallout = 60, kMost = 4 * kFault;
   int32_t value = 0;
 
-  void Spare() { value = value + kMapping < kMost ? value + kMapping : kMost; }
+  void Earn(int32_t accesses) { value = value + accesses < kMost ? value + accesses : kMost; }
   bool Spend(int32_t accesses) { return (value -= accesses) > 0; }
 };
 

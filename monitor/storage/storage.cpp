@@ -177,6 +177,8 @@ void Storage::Insert(const std::string& id, const ImageSource& image) {
   DriveOptions changed = drive->options;
   changed.image = image;
   if (drive->cdrom) changed.image.read_only = true;
+  // A file is not opened twice: the old medium goes first where it is the same.
+  if (drive->floppy && image.file == drive->options.image.file) drive->floppy->Eject();
   std::unique_ptr<Disk> disk = OpenDisk(changed, mailbox_);
   drive->cdrom ? drive->cdrom->Insert(std::move(disk)) : drive->floppy->Insert(std::move(disk));
   drive->options = changed;

@@ -31,6 +31,7 @@ std::unique_ptr<Image> Open(const ImageSource& source, unsigned depth) {
   if (depth > kLongestBackingChain)
     throw UsageError(fmt::format("image {}: too many backing files (do they form a ring?)", source.file));
   ImageFile file(source.file, source.read_only || source.snapshot);
+  if (file.KnownBytes() == 0) throw UsageError(fmt::format("image {} is empty", source.file));
   ImageFormat format = source.format;
   const bool guessed = format == ImageFormat::kProbe;
   if (guessed) format = Probe(file);

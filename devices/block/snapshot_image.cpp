@@ -3,10 +3,23 @@
 #include <algorithm>
 #include <array>
 
+#include "monitor/cpu/fault.h"
+
 namespace ring3 {
+namespace {
+
+/// What a file of changes can hold on usual file systems.
+constexpr uint64_t kMostBytes = uint64_t{16} << 40;
+
+std::unique_ptr<Image> CheckSize(std::unique_ptr<Image> base) {
+  if (base->SizeBytes() <= kMostBytes) return base;
+  throw UsageError("a snapshot of a disk of more than 16 TiB is not possible");
+}
+
+}  // namespace
 
 SnapshotImage::SnapshotImage(std::unique_ptr<Image> base)
-    : base_(std::move(base)),
+    : base_(CheckSize(std::move(base))),
       changes_(ImageFile::Temporary()),
       changed_((base_->SizeBytes() + kClusterBytes - 1) / kClusterBytes) {}
 

@@ -6,7 +6,8 @@
 #include <random>
 
 #include "devices/block/open_image.h"
-#include "tests/block/temporary_folder.h"
+#include "monitor/cpu/fault.h"
+#include "tests/block/test_qcow2.h"
 
 namespace ring3 {
 
@@ -33,6 +34,13 @@ TEST_CASE("snapshot: changes are seen, and the file keeps its content", "[snapsh
   std::ifstream file(path, std::ios::binary);
   const Bytes kept{std::istreambuf_iterator<char>(file), {}};
   CHECK((kept == base));
+}
+
+TEST_CASE("snapshot: a disk of exabytes is refused, not a crash", "[snapshot]") {
+  TemporaryFolder folder;
+  const Bytes image = EmptyQcow2({.size_bytes = uint64_t{1} << 60, .cluster_bits = 21});
+  const std::string path = folder.Write("a.qcow2", image);
+  CHECK_THROWS_AS(OpenImage({.file = path, .snapshot = true}), UsageError);
 }
 
 }  // namespace ring3

@@ -47,8 +47,9 @@ class PausableClock final : public Clock {
     if (stopped_at_) hidden_ += source_.NowNs() - *stopped_at_;
     stopped_at_.reset();
   }
-  /// The source's time at which this clock, unless stopped, will say `ns`.
+  /// The source's time at which this clock, unless stopped, will say `ns`; and the other way round.
   uint64_t SourceTimeOf(uint64_t ns) const { return ns + hidden_; }
+  uint64_t TimeAtSource(uint64_t source_ns) const { return source_ns - hidden_; }
 
  private:
   Clock& source_;

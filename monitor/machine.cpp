@@ -91,6 +91,7 @@ Machine::~Machine() {
 BoardOptions Machine::MakeBoardOptions() {
   BoardOptions board;
   board.ram_bytes = options_.memory_bytes;
+  board.start_unix_ns = options_.rtc_start_ns;
   board.memory = &physical_;
   board.firmware = bios_;
   if (firmware_log_) {
@@ -141,6 +142,7 @@ MachineControl::Hooks Machine::MakeControlHooks() {
           .quit = [this](int code) { Stop(code, ShutdownCause::kHostQuit); },
           .resumed =
               [this] {
+                if (time_limit_) time_limit_->Schedule(clock_.TimeAtSource(TimeLimit()));
                 armed_deadline_.reset();
                 ArmTimer();
               }};
@@ -209,7 +211,7 @@ int Machine::Run() {
   engine_->OnFpuError([](void* board) { static_cast<Board*>(board)->FpuError().Assert(); }, &board_);
   if (options_.max_seconds > 0) {
     time_limit_.emplace(board_.Timers(), [this](uint64_t) { Stop(exit_code::kTimeLimit); });
-    time_limit_->Schedule(start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9));
+    time_limit_->Schedule(clock_.TimeAtSource(TimeLimit()));
   }
   bool triple_fault = false;
   try {
@@ -339,10 +341,26 @@ void Machine::Sleep() {
   sigemptyset(&kick);
   sigaddset(&kick, kKickSignal);
   pthread_sigmask(SIG_BLOCK, &kick, &before);
-  if (!engine_->Kicked()) sigwaitinfo(&kick, nullptr);
+  if (!engine_->Kicked()) WaitFor(kick);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   HandleAttention();
 }
+
+/// While the guest is stopped its time stands still, but not that of --max-seconds.
+void Machine::WaitFor(const sigset_t& signals) {
+  if (control_->Running() || !time_limit_) {
+    sigwaitinfo(&signals, nullptr);
+    return;
+  }
+  const uint64_t now = host_clock_.NowNs(), end = TimeLimit();
+  const uint64_t left = end > now ? end - now : 0;
+  const timespec patience{.tv_sec = static_cast<time_t>(left / kNanosecondsPerSecond),
+                          .tv_nsec = static_cast<long>(left % kNanosecondsPerSecond)};
+  if (sigtimedwait(&signals, nullptr, &patience) < 0 && errno == EAGAIN) Stop(exit_code::kTimeLimit);
+}
+
+/// On the host's clock.
+uint64_t Machine::TimeLimit() const { return start_ns_ + static_cast<uint64_t>(options_.max_seconds * 1e9); }
 
 void Machine::WriteStats() {
   if (!stats_) return;

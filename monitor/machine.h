@@ -56,6 +56,8 @@ class Machine {
   void FeedSerial();
   void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
+  void WaitFor(const sigset_t& signals);
+  uint64_t TimeLimit() const;
   bool ArmedInTime() const;
   void ArmTimer();
   void FollowLockstep();

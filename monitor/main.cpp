@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "bench/bench.h"
+#include "monitor/control/client.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/crash_report.h"
 #include "monitor/host_check.h"
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   std::signal(kKickSignal, SIG_IGN);  // until there is a vCPU to kick
   try {
     if (argc > 1 && std::string_view(argv[1]) == "bench") return bench::BenchMain(argc - 1, argv + 1);
+    if (argc > 1 && IsClientCommand(argv[1])) return ClientMain(argc - 1, argv + 1);
     const Options options = ParseOptions(argc, argv);
     CheckHost();
     Machine machine(options);

@@ -11,6 +11,7 @@
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options_firmware.h"
+#include "monitor/options_qemu.h"
 #include "monitor/options_storage.h"
 
 #ifndef RING3_VERSION
@@ -27,29 +28,28 @@ Ctrl-A h lists the other keys; everything else, Ctrl-C too, goes to the guest.
   ring3 run --kernel vmlinuz --initrd initramfs.cpio.gz --append "console=ttyS0"
   ring3 demo                          what the built-in guest can tell about its hardware
   ring3 bench                         measures (ring3 bench --help lists its options)
+  ring3 type --control S "text\n"      types at a running machine's keyboard (--control S); also: status, reset,
+                                      powerdown, quit, stop, cont
 
-QEMU's spellings work too: -kernel -initrd -append -m -cpu -nographic -no-reboot -serial
--device isa-debug-exit,iobase=0xf4,iosize=4
+QEMU's spellings work too, with one dash: -kernel -initrd -append -m -cpu -M pc -accel tcg -smp 1 -rtc -nographic
+-no-reboot -serial -monitor -qmp -gdb -s -S -name -device isa-debug-exit,iobase=0xf4,iosize=4 and so on
 
 Exit codes: 0 guest powered off (or rebooted under --no-reboot), (v<<1)|1 guest wrote v to isa-debug-exit,
 2 usage or host trouble, 3 triple fault or internal error, 5 --lockstep found a difference, 124 --max-seconds passed.)";
 
-/// QEMU spells long options with one dash.
-std::vector<std::string> Normalise(int argc, const char* const* argv) {
-  static const std::set<std::string> kLong = {"kernel",  "initrd", "append", "nographic", "no-reboot", "serial",
-                                              "device",  "cpu",    "memory", "help",      "version",   "machine",
-                                              "display", "bios",   "gdb", "name", "qmp", "monitor",  "fda",  "fdb", "hda",
-                                              "hdb",     "hdc",    "hdd",    "cdrom",     "drive",     "snapshot"};
-  std::vector<std::string> out;
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    if (word.size() > 2 && word[0] == '-' && word[1] != '-' && kLong.contains(word.substr(1))) word.insert(0, "-");
-    out.push_back(word);
-  }
+/// The words behind the program's name. Without a command they are for "run".
+std::vector<std::string> Normalise(const CLI::App& run, int argc, const char* const* argv) {
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   static const std::set<std::string> kCommands = {"run", "demo"};
-  const bool for_program = out.empty() || out[0] == "--help" || out[0] == "-h" || out[0] == "--version";
-  if (!for_program && !kCommands.contains(out[0]) && out[0].starts_with('-')) out.insert(out.begin(), "run");
-  return out;
+  const bool for_program = words.empty() || words[0] == "--help" || words[0] == "-help" || words[0] == "-h" ||
+                           words[0] == "--version" || words[0] == "-version";
+  if (for_program) {
+    if (!words.empty() && words[0].size() > 2 && words[0][1] != '-') words[0].insert(0, "-");
+    return words;
+  }
+  if (!kCommands.contains(words[0]) && words[0].starts_with('-')) words.insert(words.begin(), "run");
+  AddSecondDashes(run, words);
+  return words;
 }
 
 uint32_t ParseNumber(const std::string& text, const std::string& what) {
@@ -137,9 +137,9 @@ struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices, with, without;
   std::string sabotage;
-  bool nographic = false;
-  std::string engine = "bt";
-  std::string machine, display;
+  std::string engine;
+  std::string display;
+  QemuSpellings qemu;
 };
 
 void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
@@ -147,7 +147,7 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--serial", options.serial, "where COM1 goes: stdio, file:F or none")->capture_default_str();
   app.add_option("--cpu", options.cpu_model, "CPU that CPUID shows: " + ModelNames());
   app.add_option("--engine", raw.engine, "what runs the guest: bt (binary translation) or kvm (/dev/kvm)")
-      ->capture_default_str();
+      ->default_str("bt");
   app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
   app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
   app.add_option("--dump", options.dump_file,
@@ -170,15 +170,16 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
       ->group("");
   AddControlOptions(app, options.control);
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
-  app.add_flag("--nographic", raw.nographic, "accepted for scripts; there is no display to leave out")->group("");
   app.add_option("--display", raw.display, "only 'none'")->group("");
-  app.add_option("-M,--machine", raw.machine, "only 'pc'")->group("");
+  AddQemuOptions(app, raw.qemu);
 }
 
 void CheckEngine(Options& options, const RawOptions& raw) {
-  if (raw.engine != "bt" && raw.engine != "kvm")
-    throw UsageError(fmt::format("--engine {}: say bt or kvm", raw.engine));
-  if (raw.engine == "bt") return;
+  std::string engine = raw.engine;
+  if (!engine.empty() && engine != "bt" && engine != "kvm")
+    throw UsageError(fmt::format("--engine {}: say bt or kvm", engine));
+  ApplyQemuOptions(raw.qemu, engine, options);
+  if (engine != "kvm") return;
   options.engine = EngineKind::kKvm;
   const Options unset;
   if (!options.dump_file.empty() || !options.trace_exits_file.empty() || options.single_instruction_blocks ||
@@ -204,7 +205,7 @@ void CheckGuest(const Options& options) {
 
 void Check(Options& options, const RawOptions& raw) {
   CheckGuest(options);
-  options.memory_bytes = ParseSize(raw.memory, 1u << 20, "memory");
+  options.memory_bytes = ParseSize(MemorySize(raw.memory), 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
   options.fast_paths = ParseFastPaths(raw.with, raw.without);
   CheckEngine(options, raw);
@@ -213,8 +214,6 @@ void Check(Options& options, const RawOptions& raw) {
       !(options.serial.starts_with("file:") && options.serial.size() > 5)) {
     throw UsageError(fmt::format("--serial {}: say stdio, file:F or none", options.serial));
   }
-  if (!raw.machine.empty() && raw.machine != "pc")
-    throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", raw.machine));
   if (!raw.display.empty() && raw.display != "none")
     throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
   if (!options.lockstep.empty() && options.lockstep != "blocks" && options.lockstep != "interpreter")
@@ -268,7 +267,7 @@ Options ParseOptions(int argc, const char* const* argv) {
   demo->add_option("--append", options.append, "words for the guest: checks=quick, e9");
   AddMachineOptions(*demo, options, raw);
   try {
-    std::vector<std::string> words = Normalise(argc, argv);
+    std::vector<std::string> words = Normalise(*run, argc, argv);
     std::reverse(words.begin(), words.end());
     app.parse(words);
   } catch (const CLI::Success& done) {
@@ -277,6 +276,8 @@ Options ParseOptions(int argc, const char* const* argv) {
     throw UsageError(fmt::format("{} (ring3 --help lists the options)", error.what()));
   }
   options.command = demo->parsed() ? Command::kDemo : Command::kRun;
+  const bool serial_given = (demo->parsed() ? demo : run)->count("--serial") > 0;
+  if (!serial_given && options.control.MonitorOnStdio()) options.serial = "none";
   if (std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end()) {
     PrintFastPaths();
     std::exit(exit_code::kSuccess);

@@ -44,8 +44,9 @@ struct Options {
   double max_seconds = 0;  // 0: no limit
   bool single_instruction_blocks = false;
   FastPaths fast_paths = FastPaths::Usual();
-  std::string lockstep;       // empty: off; else what the other side does: blocks or interpreter
-  std::string lockstep_from;  // empty: from the start; else once COM1 has written this
+  std::string lockstep;                  // empty: off; else what the other side does: blocks or interpreter
+  std::string lockstep_from;             // empty: from the start; else once COM1 has written this
+  std::optional<uint64_t> rtc_start_ns;  // time of day at the start, since 1970; nothing: the host's
   ControlOptions control;
   Sabotage sabotage;  // for tests of lockstep
   DriveList drive_list;              // as they were given

@@ -6,6 +6,7 @@
 #include "monitor/control/servers.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options.h"
+#include "monitor/options_qemu.h"
 
 namespace ring3 {
 namespace {
@@ -31,7 +32,9 @@ void AddControlOptions(CLI::App& app, ControlOptions& control) {
       "--control", [&control](const std::string& path) { control.qmp.push_back("unix:" + path); },
       "the same as --qmp unix:PATH; what ring3 type, ring3 quit and so on connect to");
   app.add_option("--monitor", control.monitors, "the human monitor: stdio, unix:PATH, tcp:HOST:PORT or none");
-  app.add_option("--name", control.name, "the guest's name, as QMP tells it");
+  app.add_option_function<std::string>(
+      "--name", [&control](const std::string& text) { control.name = GuestName(text); },
+      "the guest's name, as QMP tells it");
 }
 
 void CheckControlOptions(Options& options) {
@@ -45,8 +48,8 @@ void CheckControlOptions(Options& options) {
   if (on_stdio == 0) return;
   if (options.serial.ends_with("stdio") || on_stdio > 1) {
     throw UsageError(
-        "--monitor stdio needs the terminal for itself: add --serial none, file:F or another place, or use "
-        "Ctrl-A c on the guest's console instead");
+        "--monitor stdio and --serial stdio both want the terminal: leave one out (Ctrl-A c on the guest's console leads "
+        "to the monitor, too)");
   }
 }
 

@@ -1,6 +1,7 @@
 // The part of the command line that is about controlling a running machine.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct ControlOptions {
   std::vector<std::string> qmp;       // addresses
   std::vector<std::string> monitors;  // stdio, none or addresses
   std::string name;                   // of the guest
+
+  bool MonitorOnStdio() const { return std::find(monitors.begin(), monitors.end(), "stdio") != monitors.end(); }
 };
 
 void AddControlOptions(CLI::App& app, ControlOptions& control);

@@ -28,8 +28,8 @@ Ctrl-A h lists the other keys; everything else, Ctrl-C too, goes to the guest.
   ring3 run --kernel vmlinuz --initrd initramfs.cpio.gz --append "console=ttyS0"
   ring3 demo                          what the built-in guest can tell about its hardware
   ring3 bench                         measures (ring3 bench --help lists its options)
-  ring3 type --control S "text\n"      types at a running machine's keyboard (--control S); also: status, reset,
-                                      powerdown, quit, stop, cont
+  ring3 type --control S "text\n"      types at a running machine's keyboard (--control S); also: screenshot,
+                                      text, status, stop, cont, reset, powerdown, quit
 
 QEMU's spellings work too, with one dash: -kernel -initrd -append -m -cpu -M pc -accel tcg -smp 1 -rtc -nographic
 -no-reboot -serial -monitor -qmp -gdb -s -S -name -device isa-debug-exit,iobase=0xf4,iosize=4 and so on

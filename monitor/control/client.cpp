@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ constexpr int kRefused = 1, kTimeoutSeconds = 30;
 struct Words {
   std::string address;
   std::vector<std::string> text;
-  std::string keys;
+  std::string keys, file;
 };
 
 /// A QMP client that asks one thing at a time.
@@ -117,6 +118,12 @@ Json KeyArguments(const Words& words) {
   return {{"keys", keys}};
 }
 
+/// The machine may have another working directory.
+Json ScreenshotArguments(const Words& words) {
+  return {{"filename", std::filesystem::absolute(words.file).string()},
+          {"format", words.file.ends_with(".ppm") ? "ppm" : "png"}};
+}
+
 struct Request {
   std::string command;
   Json arguments = Json::object();
@@ -126,6 +133,8 @@ Request RequestFor(std::string_view name, const Words& words) {
   if (name == "status") return {"query-status"};
   if (name == "reset") return {"system_reset"};
   if (name == "powerdown") return {"system_powerdown"};
+  if (name == "screenshot") return {"screendump", ScreenshotArguments(words)};
+  if (name == "text") return {"x-ring3-screen-text"};
   if (name != "type") return {std::string(name)};
   if (words.keys.empty() == words.text.empty()) throw UsageError("type: say a text, or --keys ctrl-alt-delete");
   if (!words.keys.empty()) return {"send-key", KeyArguments(words)};
@@ -135,6 +144,7 @@ Request RequestFor(std::string_view name, const Words& words) {
 void AddWords(CLI::App& app, std::string_view name, Words& words) {
   app.add_option("--control", words.address, "the machine's control socket: a path, unix:PATH or tcp:HOST:PORT")
       ->required();
+  if (name == "screenshot") app.add_option("file", words.file, "where to: PNG, or PPM for .ppm")->required();
   if (name != "type") return;
   app.add_option("text", words.text, "what to type; \\n is the Enter key");
   app.add_option("--keys", words.keys, "keys to press together instead: ctrl-alt-delete");
@@ -143,7 +153,8 @@ void AddWords(CLI::App& app, std::string_view name, Words& words) {
 }  // namespace
 
 bool IsClientCommand(std::string_view command) {
-  constexpr std::string_view kCommands[] = {"status", "stop", "cont", "reset", "powerdown", "quit", "type"};
+  constexpr std::string_view kCommands[] = {"status", "stop", "cont",       "reset", "powerdown",
+                                            "quit",   "type", "screenshot", "text"};
   return std::ranges::find(kCommands, command) != std::end(kCommands);
 }
 
@@ -167,6 +178,7 @@ int ClientMain(int argc, char** argv) {
     return kRefused;
   }
   if (name == "status") fmt::print("{}\n", answer["return"].value("status", ""));
+  if (name == "text") fmt::print("{}", answer["return"].value("text", ""));
   return exit_code::kSuccess;
 }
 

@@ -16,6 +16,7 @@
 #include "monitor/firmware.h"
 #include "monitor/kvm/kvm_engine.h"
 #include "monitor/report_file.h"
+#include "monitor/serial_line.h"
 #include "monitor/translating_engine.h"
 
 namespace ring3 {
@@ -27,7 +28,7 @@ constexpr size_t kMostQueuedInput = 4096;
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
 
 int OpenSerial(const std::string& serial) {
-  if (serial == "none") return -1;
+  if (serial == "none" || IsSerialLine(serial)) return -1;
   if (!serial.starts_with("file:")) return STDOUT_FILENO;
   const std::string path = serial.substr(5);
   int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -99,7 +100,7 @@ BoardOptions Machine::MakeBoardOptions() {
       fwrite(bytes.data(), 1, bytes.size(), firmware_log_);
     };
   }
-  if (serial_fd_ >= 0) {
+  if (options_.serial != "none") {
     board.serial = [this](std::span<const uint8_t> bytes) { WriteSerial(bytes); };
   }
   board.debug_console = [](std::span<const uint8_t> bytes) { WriteFully(STDERR_FILENO, bytes); };
@@ -115,6 +116,7 @@ void Machine::WriteSerial(std::span<const uint8_t> bytes) {
     lockstep_trigger_.append(bytes.begin(), bytes.end());
     engine_->Kick();
   }
+  if (serial_line_) return serial_line_->Write(bytes);
   if (serial_failed_ || WriteFully(serial_fd_, bytes)) return;
   serial_failed_ = true;
   RawTerminal::Restore();
@@ -194,7 +196,9 @@ void Machine::Stop(int code, ShutdownCause cause) {
 int Machine::Run() {
   start_ns_ = clock_.NowNs();
   running_ = true;
+  ConnectSerial();
   servers_ = std::make_unique<ControlServers>(options_.control, *control_, calls_);
+  control_->AddCharacterDevice({"serial0", serial_line_ ? serial_line_->Name() : options_.serial});
   if (options_.serial == "stdio" || options_.serial == "mon:stdio") {
     terminal_ = std::make_unique<RawTerminal>();
     const pthread_t vcpu_thread = pthread_self();
@@ -226,6 +230,7 @@ int Machine::Run() {
   running_ = false;
   input_.reset();
   servers_.reset();
+  serial_line_.reset();
   board_.FlushOutput();
   if (recorder_) {
     RawTerminal::Restore();
@@ -300,6 +305,21 @@ void Machine::HandleAttention() {
 void Machine::FollowLockstep() {
   if (recorder_->Failed()) Stop(exit_code::kDifference);
   if (!recorder_->Started() && lockstep_trigger_.find(options_.lockstep_from) != std::string::npos) recorder_->Start();
+}
+
+/// The other end of COM1, where that is neither the terminal nor a file.
+void Machine::ConnectSerial() {
+  if (!IsSerialLine(options_.serial)) return;
+  serial_line_ = OpenSerialLine(options_.serial, [this](std::string_view bytes) {
+    calls_.Post([this, text = std::string(bytes)] {
+      if (serial_queue_.size() >= kMostQueuedInput * 16) return;  // nobody reads it
+      serial_queue_.insert(serial_queue_.end(), text.begin(), text.end());
+      FeedSerial();
+    });
+  });
+  board_.Serial().OnReceiveReady([this] { FeedSerial(); });
+  if (options_.serial == "pty")
+    fmt::print(stderr, "char device redirected to {} (label serial0)\n", serial_line_->Name());
 }
 
 void Machine::FeedSerial() {

@@ -17,6 +17,7 @@
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
+#include "monitor/serial_line.h"
 #include "monitor/storage/drive_control.h"
 #include "monitor/storage/storage.h"
 #include "monitor/terminal.h"
@@ -53,6 +54,7 @@ class Machine {
   void RunLoop();
   void RunOnce();
   void HandleAttention();
+  void ConnectSerial();
   void FeedSerial();
   void WriteSerial(std::span<const uint8_t> bytes);
   void Sleep();
@@ -86,6 +88,7 @@ class Machine {
   std::unique_ptr<RawTerminal> terminal_;
   std::unique_ptr<ControlServers> servers_;
   std::unique_ptr<ConsoleInput> input_;
+  std::unique_ptr<SerialLine> serial_line_;
   std::deque<uint8_t> serial_queue_;
   std::optional<Timer> time_limit_;
   std::string lockstep_trigger_;  // what COM1 wrote last, while lockstep waits for a text

@@ -13,6 +13,7 @@
 #include "monitor/options_firmware.h"
 #include "monitor/options_qemu.h"
 #include "monitor/options_storage.h"
+#include "monitor/serial_line.h"
 
 #ifndef RING3_VERSION
 #error "the build names the version"
@@ -144,7 +145,9 @@ struct RawOptions {
 
 void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-m,--memory", raw.memory, "guest RAM: 64M, 1G (a plain number means MiB)");
-  app.add_option("--serial", options.serial, "where COM1 goes: stdio, file:F or none")->capture_default_str();
+  app.add_option("--serial", options.serial,
+                 "where COM1 goes: stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none")
+      ->capture_default_str();
   app.add_option("--cpu", options.cpu_model, "CPU that CPUID shows: " + ModelNames());
   app.add_option("--engine", raw.engine, "what runs the guest: bt (binary translation) or kvm (/dev/kvm)")
       ->default_str("bt");
@@ -211,8 +214,9 @@ void Check(Options& options, const RawOptions& raw) {
   CheckEngine(options, raw);
   for (const std::string& device : raw.devices) ParseDevice(device, options);
   if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
-      !(options.serial.starts_with("file:") && options.serial.size() > 5)) {
-    throw UsageError(fmt::format("--serial {}: say stdio, file:F or none", options.serial));
+      !(options.serial.starts_with("file:") && options.serial.size() > 5) && !IsSerialLine(options.serial)) {
+    throw UsageError(
+        fmt::format("--serial {}: say stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none", options.serial));
   }
   if (!raw.display.empty() && raw.display != "none")
     throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));

@@ -40,6 +40,10 @@ void AddControlOptions(CLI::App& app, ControlOptions& control) {
 void CheckControlOptions(Options& options) {
   CheckDebugger(options);
   const ControlOptions& control = options.control;
+  const bool controlled = control.start_paused || !control.qmp.empty() || !control.monitors.empty();
+  if (controlled && !options.lockstep.empty()) {
+    throw UsageError("--lockstep follows a machine that nobody stops: leave -S, --qmp, --control and --monitor out");
+  }
   for (const std::string& place : control.qmp) ParseSocketAddress(place, "--qmp");
   for (const std::string& place : control.monitors) {
     if (place != "stdio" && place != "none") ParseSocketAddress(place, "--monitor");

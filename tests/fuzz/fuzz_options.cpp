@@ -9,6 +9,7 @@
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options.h"
+#include "monitor/serial_line.h"
 #include "tests/fuzz/input.h"
 
 namespace ring3::fuzz {
@@ -38,7 +39,7 @@ void CheckOptions(const Options& o) {
   Require(o.memory_bytes <= 1ull << 42 && o.cache_bytes <= 1ull << 42, "a size is out of range");
   Require(o.cpu_model.empty() || FindCpuModel(o.cpu_model).name == o.cpu_model, "an unknown CPU model");
   const bool serial = o.serial == "stdio" || o.serial == "mon:stdio" || o.serial == "none" ||
-                      (o.serial.starts_with("file:") && o.serial.size() > 5);
+                      (o.serial.starts_with("file:") && o.serial.size() > 5) || IsSerialLine(o.serial);
   Require(serial, "--serial names nothing");
   if (o.debug_exit_port) {
     Require(o.debug_exit_port_count >= 1 && o.debug_exit_port_count <= 4 &&

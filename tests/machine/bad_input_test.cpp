@@ -91,7 +91,7 @@ TEST_CASE("input: files that cannot be written are reported before the guest run
   }
   CheckOptionRefused("--serial", "file:/nonexistent/x", "/nonexistent/x: No such file");
   CheckOptionRefused("--serial", "file:", "--serial file:");
-  CheckOptionRefused("--serial", "pty", "--serial pty");
+  CheckOptionRefused("--serial", "printer", "--serial printer");
 }
 
 TEST_CASE("input: hosts that lack a feature", "[input]") {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <stdexcept>
@@ -56,6 +57,7 @@ std::string SocketClient::ReadUntil(const std::string& end) {
       return text;
     }
     const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
+    if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return std::exchange(waiting_, {});
     waiting_.append(bytes, static_cast<size_t>(n));
   }
@@ -70,15 +72,15 @@ QmpClient::QmpClient(const std::string& path, bool negotiate) : socket_(path) {
 }
 
 nlohmann::json QmpClient::Read() {
-  const std::string line = socket_.ReadUntil("\n");
-  return nlohmann::json::parse(line, nullptr, false);
+  last_line_ = socket_.ReadUntil("\n");
+  return nlohmann::json::parse(last_line_, nullptr, false);
 }
 
 nlohmann::json QmpClient::Ask(const std::string& command, const nlohmann::json& arguments) {
   socket_.Send(nlohmann::json{{"execute", command}, {"arguments", arguments}}.dump() + "\n");
   for (;;) {
     const nlohmann::json object = Read();
-    if (!object.is_object()) throw std::runtime_error("no answer to " + command);
+    if (!object.is_object()) throw std::runtime_error("no answer to " + command + ", but: " + last_line_);
     if (!object.contains("event")) return object;
     events_.push_back(object["event"]);
   }

@@ -38,6 +38,7 @@ class QmpClient {
 
  private:
   SocketClient socket_;
+  std::string last_line_;
   std::vector<std::string> events_;
 };
 

@@ -176,6 +176,7 @@ TEST_CASE("control: the sub-commands of ring3 reach the machine", "[control]") {
   CHECK(ring3({"type", "--keys", "ctrl-alt-f1"}).exit_code == 0);
   CHECK(ring3({"type", "--keys", "nonsense"}).exit_code == 1);
   CHECK(ring3({"type"}).exit_code == 2);
+  CHECK(ring3({"screenshot"}).exit_code == 2);
   CHECK(ring3({"reset"}).exit_code == 0);
   CHECK(ring3({"powerdown"}).exit_code == 0);
   CHECK(ring3({"quit"}).exit_code == 0);
@@ -194,7 +195,7 @@ TEST_CASE("control: a server that waits for its client holds the guest back", "[
   const Scratch scratch;
   const std::string path = scratch.Path("qmp");
   Process process(Abuse("none", {"-qmp", "unix:" + path + ",server=on,wait=on", "--max-seconds", "300"}));
-  QmpClient client(path);
+  const QmpClient client(path, false);  // the guest ends before it could negotiate
   CHECK(process.Wait().exit_code == 0);
 }
 
@@ -207,6 +208,31 @@ TEST_CASE("control: a place that is taken, or is none, is told in one line", "[c
     CHECK(LinesOf(outcome.err).size() == 1);
     CHECK_THAT(outcome.err, Catch::Contains("in use"));
   }
+}
+
+TEST_CASE("control: the serial port at a socket, for one client after the other", "[control]") {
+  const Scratch scratch;
+  const std::string path = scratch.Path("serial"), qmp = scratch.Path("qmp");
+  Process process({"demo", "--serial", "unix:" + path, "--qmp", "unix:" + qmp, "-S", "--max-seconds", "300"});
+  QmpClient control(qmp);
+  SocketClient line(path);
+  line.Send("x");
+  control.Ask("query-status");
+  CHECK(control.Ask("query-chardev")["return"][0]["filename"] == "unix:" + path);
+  control.Ask("cont");
+  CHECK_THAT(line.ReadAll(), Catch::Contains("checks, 0 differ"));
+  CHECK(process.Wait().exit_code == 0);
+}
+
+TEST_CASE("control: the serial port at a pseudo-terminal, or nowhere", "[control]") {
+  const Outcome pty = Run({"demo", "--serial", "pty", "--append", "checks=quick"}, {}, 120);
+  CHECK(pty.exit_code == 0);
+  CHECK_THAT(pty.err, Catch::StartsWith("char device redirected to /dev/pts/"));
+  const Outcome null = Run({"demo", "--serial", "null", "--append", "checks=quick"}, {}, 120);
+  CHECK(null.exit_code == 0);
+  CHECK(null.out.empty());
+  CHECK(Run({"demo", "--serial", "tcp:"}).exit_code == 2);
+  CHECK(Run({"demo", "--serial", "unix:/nonexistent/x"}).exit_code == 2);
 }
 
 }  // namespace ring3::test

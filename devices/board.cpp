@@ -43,9 +43,11 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
       pci_(reset_control_),
       firmware_log_(options_.firmware_log),
       host_bridge_(HasFirmware() ? &shadow_ram_.emplace(*options_.memory, options_.firmware) : nullptr) {
-  pics_.OnInterruptChange([this](bool) {
+  pics_.OnInterruptChange([this](bool waits) {
+    if (local_apic_) return local_apic_->SetExternal(waits);
     if (events_.interrupt_changed) events_.interrupt_changed();
   });
+  if (options_.apic) AddApics();
   rtc_.SetMemorySize(options_.ram_bytes);
   AttachPorts();
   if (options_.memory) AddDma();
@@ -53,6 +55,39 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
   if (options_.pci_host_bridge) AddPciFunctions();
   if (HasFirmware()) AddFirmwareDevices();
   SetUpChipset();
+}
+
+void Board::AddApics() {
+  local_apic_.emplace(clock_, timers_,
+                      LocalApic::Events{.changed =
+                                            [this] {
+                                              if (events_.interrupt_changed) events_.interrupt_changed();
+                                            },
+                                        .level_ended = [this](uint8_t vector) { io_apic_->EndInterrupt(vector); }});
+  io_apic_.emplace(*local_apic_);
+  irqs_.SetIoApic(&*io_apic_);
+  SetApicBase(LocalApic::kResetBase);
+  options_.memory->AttachMmio(GuestPhysical(IoApic::kAddress), IoApic::kBytes, *io_apic_);
+}
+
+void Board::SetApicBase(uint64_t value) {
+  const GuestPhysical at(value & LocalApic::kBaseAddress);
+  const bool enabled = (value & LocalApic::kBaseEnable) != 0;
+  if (local_apic_at_ && (!enabled || *local_apic_at_ != at)) {
+    options_.memory->DetachMmio(*local_apic_at_, *local_apic_);
+    local_apic_at_.reset();
+  }
+  if (!local_apic_at_ && enabled && options_.memory->IsFree(at, LocalApic::kBytes)) {
+    options_.memory->AttachMmio(at, LocalApic::kBytes, *local_apic_);
+    local_apic_at_ = at;
+  }
+  local_apic_->SetEnabled(enabled);
+}
+
+uint8_t Board::AcknowledgeInterrupt() {
+  if (!local_apic_) return pics_.Acknowledge();
+  const std::optional<uint8_t> vector = local_apic_->Acknowledge();
+  return vector ? *vector : pics_.Acknowledge();
 }
 
 void Board::AddDma() {
@@ -125,6 +160,11 @@ void Board::FlushOutput() {
 void Board::Reset() {
   FlushOutput();
   pics_.Reset();
+  if (io_apic_) io_apic_->Reset();
+  if (local_apic_) {
+    local_apic_->Reset();
+    SetApicBase(LocalApic::kResetBase);
+  }
   pit_.Reset();
   system_control_b_.Reset();
   reset_control_.Reset();

@@ -13,8 +13,10 @@
 #include "devices/fpu_error.h"
 #include "devices/fw_cfg.h"
 #include "devices/i8042.h"
+#include "devices/io_apic.h"
 #include "devices/irq_router.h"
 #include "devices/layout.h"
+#include "devices/local_apic.h"
 #include "devices/pci_bus.h"
 #include "devices/pic8259.h"
 #include "devices/piix.h"
@@ -41,6 +43,7 @@ struct BoardOptions {
   /// firmware leaves it. Needs `memory`, and outlives the board.
   std::span<const uint8_t> firmware;
   ByteSink firmware_log;                  // output of port 402h
+  bool apic = false;                      // a local APIC and an I/O APIC; needs `memory`
   bool pci_host_bridge = true;            // without it the PCI bus is empty
   std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
 };
@@ -64,6 +67,14 @@ class Board {
 
   PortBus& Ports() { return ports_; }
   PicPair& Pics() { return pics_; }
+  LocalApic* Apic() { return local_apic_ ? &*local_apic_ : nullptr; }
+  /// The processor's IA32_APIC_BASE: switches the local APIC on and off, and moves its registers to where nothing else
+  /// is.
+  void SetApicBase(uint64_t value);
+  /// The processor's INTR: an interrupt waits.
+  bool HasInterrupt() const { return local_apic_ ? local_apic_->HasInterrupt() : pics_.HasInterrupt(); }
+  /// The vector of the interrupt that the processor takes now.
+  uint8_t AcknowledgeInterrupt();
   IrqRouter& Irqs() { return irqs_; }  // where interrupt lines end
   TimerQueue& Timers() { return timers_; }
   Pit8254& Pit() { return pit_; }
@@ -94,6 +105,7 @@ class Board {
  private:
   bool HasFirmware() const { return !options_.firmware.empty(); }
   void AttachPorts();
+  void AddApics();
   void AddDma();
   void AddFirmwareDevices();
   void AddPciFunctions();
@@ -108,6 +120,9 @@ class Board {
   TimerQueue timers_;
   PicPair pics_;
   IrqRouter irqs_{pics_};
+  std::optional<LocalApic> local_apic_;
+  std::optional<GuestPhysical> local_apic_at_;  // while its registers can be reached
+  std::optional<IoApic> io_apic_;
   Pit8254 pit_;
   SystemControlB system_control_b_;
   SystemControlA system_control_a_;

@@ -27,8 +27,16 @@ void IrqRouter::Update() {
   const auto changed = static_cast<uint16_t>(levels ^ outputs_);
   outputs_ = levels;
   for (unsigned irq = 0; changed >> irq != 0; ++irq) {
-    if ((changed >> irq & 1) != 0) controllers_.SetIrq(irq, (levels >> irq & 1) != 0);
+    if ((changed >> irq & 1) == 0) continue;
+    const bool level = (levels >> irq & 1) != 0;
+    controllers_.SetIrq(irq, level);
+    if (io_apic_) io_apic_->SetIrq(PinOf(irq), level);
   }
+}
+
+IrqState IrqRouter::GetIrqState(unsigned irq) const {
+  const IrqState state = controllers_.GetIrqState(irq);
+  return state == IrqState::kMasked && io_apic_ ? io_apic_->GetIrqState(PinOf(irq)) : state;
 }
 
 }  // namespace ring3

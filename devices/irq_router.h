@@ -16,9 +16,13 @@ class IrqRouter final : public IrqSink, public PirqSink {
  public:
   explicit IrqRouter(IrqSink& controllers) : controllers_(controllers) {}
 
+  /// A second controller that sees the same lines; ISA's line 0 is its input 2, as an I/O APIC has it.
+  void SetIoApic(IrqSink* io_apic) { io_apic_ = io_apic; }
+
   /// The ISA line `irq`, 0..15.
   void SetIrq(unsigned irq, bool level) override;
-  IrqState GetIrqState(unsigned irq) const override { return controllers_.GetIrqState(irq); }
+  /// Of the controller where the line is not masked.
+  IrqState GetIrqState(unsigned irq) const override;
   void SetPirq(unsigned pirq, bool asserted) override;
   /// Leads a PIRQ line to `irq`, or nowhere.
   void Route(unsigned pirq, std::optional<unsigned> irq);
@@ -27,7 +31,10 @@ class IrqRouter final : public IrqSink, public PirqSink {
   static constexpr unsigned kIrqCount = 16;
   void Update();
 
+  static constexpr unsigned PinOf(unsigned irq) { return irq == 0 ? 2 : irq; }
+
   IrqSink& controllers_;
+  IrqSink* io_apic_ = nullptr;
   std::array<std::optional<unsigned>, PciBus::kPirqCount> routes_{};
   uint16_t isa_ = 0;      // by line
   uint8_t pirqs_ = 0;     // by PIRQ

@@ -136,7 +136,7 @@ void DescribeMachine(Board& board, const Options& options) {
   config.SetFile("etc/e820", MemoryMapFile(options.memory_bytes));
   // Firmware chooses where the power management registers go before it asks for the tables.
   const auto image = [&board, ram_bytes = options.memory_bytes] {
-    AcpiMachine machine{.ram_bytes = ram_bytes};
+    AcpiMachine machine{.ram_bytes = ram_bytes, .apic = board.Apic() != nullptr};
     if (const std::optional<uint16_t> base = board.PowerManagement().Base()) machine.pm_base = *base;
     return BuildAcpiImage(machine);
   };

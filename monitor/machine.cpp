@@ -25,6 +25,8 @@ namespace {
 // Input beyond this stays with the reader, which stops reading.
 constexpr size_t kMostQueuedInput = 4096;
 
+constexpr unsigned kFirstFamilyWithApic = 6;
+
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
 
 int OpenSerial(const std::string& serial) {
@@ -36,20 +38,28 @@ int OpenSerial(const std::string& serial) {
   return fd;
 }
 
-const CpuModel& ModelOf(const Options& options) {
+const CpuModel& NamedModel(const Options& options) {
   return options.cpu_model.empty() ? CpuModels().front() : FindCpuModel(options.cpu_model);
 }
 
+/// The model with what it has of the board's.
+CpuModel ModelOf(const Options& options) {
+  CpuModel model = NamedModel(options);
+  if (options.UsesApic() && model.Family() >= kFirstFamilyWithApic) model.features_edx |= cpuid_edx::kApic;
+  return model;
+}
+
 std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physical, PortBus& ports,
-                                   lockstep::Recorder* recorder) {
-  if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, ModelOf(options));
-  return std::make_unique<TranslatingEngine>(physical, ports, ModelOf(options), options, recorder);
+                                   const CpuModel& model, lockstep::Recorder* recorder) {
+  if (options.engine == EngineKind::kKvm) return std::make_unique<KvmEngine>(physical, ports, model);
+  return std::make_unique<TranslatingEngine>(physical, ports, model, options, recorder);
 }
 
 }  // namespace
 
 Machine::Machine(const Options& options)
     : options_(options),
+      model_(ModelOf(options)),
       recorder_(options.lockstep.empty() ? nullptr : std::make_unique<lockstep::Recorder>(options)),
       mailbox_([this, vcpu_thread = pthread_self()] {
         if (running_) pthread_kill(vcpu_thread, kKickSignal);
@@ -60,7 +70,7 @@ Machine::Machine(const Options& options)
       firmware_log_(OpenReport(options.firmware_log)),
       physical_(options.memory_bytes, bios_.size()),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
-      engine_(MakeEngine(options, physical_, board_.Ports(), recorder_.get())) {
+      engine_(MakeEngine(options, physical_, board_.Ports(), model_, recorder_.get())) {
   if (options.command == Command::kRun) {
     storage_.emplace(board_, physical_, mailbox_, options.drives, !bios_.empty());
   }
@@ -70,6 +80,7 @@ Machine::Machine(const Options& options)
   }
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
+  if (board_.Apic()) engine_->SetApicBaseListener(this);
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -94,6 +105,7 @@ BoardOptions Machine::MakeBoardOptions() {
   board.ram_bytes = options_.memory_bytes;
   board.start_unix_ns = options_.rtc_start_ns;
   board.memory = &physical_;
+  board.apic = model_.Has(cpuid_edx::kApic);
   board.firmware = bios_;
   if (firmware_log_) {
     board.firmware_log = [this](std::span<const uint8_t> bytes) {
@@ -134,7 +146,7 @@ BoardEvents Machine::MakeBoardEvents() {
   events.debug_exit = [this](int code) { Stop(code, ShutdownCause::kGuestShutdown); };
   events.ignore_fpu_error = [this] { engine_->IgnoreFpuError(); };
   events.interrupt_changed = [this] {
-    if (engine_) engine_->SetInterruptWaiting(board_.Pics().HasInterrupt());
+    if (engine_) engine_->SetInterruptWaiting(board_.HasInterrupt());
   };
   return events;
 }
@@ -154,13 +166,17 @@ MachineControl::Hooks Machine::MakeControlHooks() {
 void Machine::StartGuest() {
   CpuState state;
   state.Reset();
-  state.gpr[kEdx] = ModelOf(options_).signature;  // SDM 3A table 9-1
+  state.gpr[kEdx] = model_.signature;  // SDM 3A table 9-1
+  if (board_.Apic()) state.apic_base = LocalApic::kResetBase;
   if (bios_.empty()) LoadKernel(state);
   engine_->SetState(state);
 }
 
 void Machine::LoadKernel(CpuState& state) {
-  BootOptions boot{.kernel = options_.kernel, .initrd = options_.initrd, .command_line = options_.append};
+  BootOptions boot{.kernel = options_.kernel,
+                   .initrd = options_.initrd,
+                   .command_line = options_.append,
+                   .apic = board_.Apic() != nullptr};
   if (options_.command == Command::kDemo) {
     if (demo_fd_ < 0) {
       demo_fd_ = memfd_create("ring3-demo", MFD_CLOEXEC);
@@ -266,7 +282,7 @@ void Machine::RunOnce() {
   if (control_->Stepping() && !engine_->Kicked() && engine_->Step()) return control_->Stepped();
   switch (engine_->Run()) {
     case EngineStop::kInterruptible:
-      engine_->DeliverInterrupt(board_.Pics().Acknowledge());
+      engine_->DeliverInterrupt(board_.AcknowledgeInterrupt());
       if (control_->Stepping()) control_->Stepped();
       break;
     case EngineStop::kHalted:

@@ -25,7 +25,7 @@
 
 namespace ring3 {
 
-class Machine {
+class Machine : private ApicBaseListener {
  public:
   /// Builds the machine and loads the guest. Throws UsageError.
   explicit Machine(const Options& options);
@@ -48,6 +48,7 @@ class Machine {
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
+  void ApicBaseWritten(uint64_t value) override { board_.SetApicBase(value); }
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();
@@ -68,6 +69,7 @@ class Machine {
   void ReportEnd(const char* title);
 
   Options options_;
+  const CpuModel model_;
   std::unique_ptr<lockstep::Recorder> recorder_;  // with --lockstep; first, because it forks
   std::atomic<bool> running_ = false;             // the engine takes kicks
   Mailbox mailbox_;

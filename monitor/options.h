@@ -33,6 +33,7 @@ struct Options {
   bool firmware = false;           // an option was given that needs firmware to boot by
   std::string boot_order = "cad";  // up to three of a, c, d, n
   bool boot_menu = false;
+  bool apic = true;
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
@@ -55,6 +56,8 @@ struct Options {
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 
+  /// The machine has a local and an I/O APIC, if its processor can.
+  bool UsesApic() const { return lockstep.empty() && engine == EngineKind::kBinaryTranslation && apic; }
   /// The guest starts at a ROM's reset vector; else a kernel is loaded.
   bool UsesFirmware() const { return command == Command::kRun && kernel.empty() && (firmware || !bios.empty()); }
 };

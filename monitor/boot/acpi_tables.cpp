@@ -5,7 +5,9 @@
 #include <numeric>
 
 #include "devices/acpi_pm.h"
+#include "devices/io_apic.h"
 #include "devices/layout.h"
+#include "devices/local_apic.h"
 #include "devices/pci_bus.h"
 #include "monitor/boot/aml.h"
 #include "monitor/boot/memory_map.h"
@@ -185,11 +187,41 @@ Bytes BuildFacs() {
   return table;
 }
 
+// Multiple APIC Description Table, ACPI 3.0 5.2.11: one processor, one I/O APIC for all lines, ISA's line 0 at its
+// input 2, and lines that are level-triggered though ISA's usually are not.
+Bytes BuildMadt() {
+  constexpr uint8_t kRevision = 3;
+  constexpr uint32_t kHas8259s = 1, kProcessorEnabled = 1;
+  constexpr uint16_t kAsTheBusHasIt = 0x0, kActiveHighLevel = 0xD;
+  constexpr uint8_t kProcessorApic = 0, kIoApicEntry = 1, kOverride = 2, kLocalNmi = 4, kAllProcessors = 0xFF,
+                    kLint1 = 1;
+  Bytes table = NewTable("APIC", kRevision, kHeaderSize);
+  AppendField<uint32_t>(table, LocalApic::kAddress);
+  AppendField<uint32_t>(table, kHas8259s);
+  AppendBytes(table, Bytes{kProcessorApic, 8, 0, 0});
+  AppendField<uint32_t>(table, kProcessorEnabled);
+  AppendBytes(table, Bytes{kIoApicEntry, 12, IoApic::kId, 0});
+  AppendField<uint32_t>(table, IoApic::kAddress);
+  AppendField<uint32_t>(table, 0);  // its first line
+  const auto add_override = [&table](unsigned source, unsigned line, uint16_t flags) {
+    AppendBytes(table, Bytes{kOverride, 10, 0, static_cast<uint8_t>(source)});
+    AppendField<uint32_t>(table, line);
+    AppendField<uint16_t>(table, flags);
+  };
+  add_override(layout::kPitIrq, 2, kAsTheBusHasIt);
+  for (const unsigned line : {layout::kSciIrq, layout::kFirstPciIrq, layout::kSecondPciIrq}) {
+    add_override(line, line, kActiveHighLevel);
+  }
+  AppendBytes(table, Bytes{kLocalNmi, 6, kAllProcessors, 0, 0, kLint1});
+  Seal(table);
+  return table;
+}
+
 // RSDT and XSDT differ in the width of their pointers.
 template <class Pointer>
-Bytes BuildRootTable(const char* signature, uint32_t fadt_address) {
+Bytes BuildRootTable(const char* signature, std::span<const uint32_t> addresses) {
   Bytes table = NewTable(signature, 1, kHeaderSize);
-  AppendField<Pointer>(table, fadt_address);
+  for (const uint32_t address : addresses) AppendField<Pointer>(table, address);
   Seal(table);
   return table;
 }
@@ -217,7 +249,7 @@ AcpiImage BuildAcpiImage(const AcpiMachine& machine) {
     AppendBytes(image.tables, table);
     return offset;
   };
-  const auto place_summed = [&](const Bytes& table, std::initializer_list<AcpiImage::Pointer> pointers) {
+  const auto place_summed = [&](const Bytes& table, const std::vector<AcpiImage::Pointer>& pointers) {
     const uint32_t offset = place(table);
     for (AcpiImage::Pointer pointer : pointers) {
       pointer.offset += offset;
@@ -232,8 +264,17 @@ AcpiImage BuildAcpiImage(const AcpiMachine& machine) {
   const uint32_t fadt_offset =
       place_summed(BuildFadt(facs, dsdt, machine.pm_base),
                    {{false, fadt::kFacs, 4}, {false, fadt::kDsdt, 4}, {false, fadt::kXDsdt, 8}});
-  const uint32_t rsdt = place_summed(BuildRootTable<uint32_t>("RSDT", fadt_offset), {{false, kHeaderSize, 4}});
-  const uint32_t xsdt = place_summed(BuildRootTable<uint64_t>("XSDT", fadt_offset), {{false, kHeaderSize, 8}});
+  std::vector<uint32_t> all = {fadt_offset};
+  if (machine.apic) all.push_back(place_summed(BuildMadt(), {}));
+  const auto place_root = [&](const Bytes& table, uint8_t pointer_bytes) {
+    std::vector<AcpiImage::Pointer> pointers;
+    for (size_t i = 0; i < all.size(); ++i) {
+      pointers.push_back({false, static_cast<uint32_t>(kHeaderSize + i * pointer_bytes), pointer_bytes});
+    }
+    return place_summed(table, pointers);
+  };
+  const uint32_t rsdt = place_root(BuildRootTable<uint32_t>("RSDT", all), 4);
+  const uint32_t xsdt = place_root(BuildRootTable<uint64_t>("XSDT", all), 8);
   image.rsdp = BuildRsdp(rsdt, xsdt);
   image.pointers.push_back({true, kRsdpRsdtOffset, 4});
   image.pointers.push_back({true, kRsdpXsdtOffset, 8});
@@ -242,8 +283,8 @@ AcpiImage BuildAcpiImage(const AcpiMachine& machine) {
   return image;
 }
 
-Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes) {
-  AcpiImage image = BuildAcpiImage({.ram_bytes = ram_bytes});
+Bytes BuildAcpiTables(uint32_t base, const AcpiMachine& machine) {
+  AcpiImage image = BuildAcpiImage(machine);
   const auto tables_offset = static_cast<uint32_t>(AlignUp(image.rsdp.size(), kFacsAlignment));
   const auto part = [&](bool in_rsdp) -> Bytes& { return in_rsdp ? image.rsdp : image.tables; };
   for (const AcpiImage::Pointer& pointer : image.pointers) {
@@ -262,9 +303,10 @@ Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes) {
   return block;
 }
 
-GuestPhysical WriteAcpiTables(PhysicalMemory& memory) {
+GuestPhysical WriteAcpiTables(PhysicalMemory& memory, bool apic) {
   const GuestPhysical base(boot_layout::kAcpiTables);
-  const Bytes tables = BuildAcpiTables(static_cast<uint32_t>(base.value), memory.RamBytes());
+  const Bytes tables =
+      BuildAcpiTables(static_cast<uint32_t>(base.value), {.ram_bytes = memory.RamBytes(), .apic = apic});
   std::memcpy(memory.Flat(base), tables.data(), tables.size());
   return base;
 }

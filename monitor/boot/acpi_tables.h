@@ -1,5 +1,4 @@
-// The ACPI tables that describe the machine: RSDP, RSDT, XSDT, FADT, FACS and a DSDT. There is no MADT, because there
-// is no APIC.
+// The ACPI tables that describe the machine: RSDP, RSDT, XSDT, FADT, FACS, a DSDT, and a MADT where there are APICs.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +17,7 @@ inline constexpr uint32_t kPciMemoryEnd = 0xFEC0'0000;
 struct AcpiMachine {
   uint64_t ram_bytes;
   uint16_t pm_base = layout::kPmBasePort;  // where the guest finds PM1 and the timer
+  bool apic = false;                       // a MADT describes a local APIC and an I/O APIC
 };
 
 /// The tables before it is known where they lie: pointers count from the start of `tables`.
@@ -41,9 +41,9 @@ struct AcpiImage {
 AcpiImage BuildAcpiImage(const AcpiMachine& machine);
 
 /// All tables as one block for guest-physical address `base` (16-byte aligned), the RSDP first.
-Bytes BuildAcpiTables(uint32_t base, uint64_t ram_bytes);
+Bytes BuildAcpiTables(uint32_t base, const AcpiMachine& machine);
 
 /// Writes the tables into the BIOS area. Returns the RSDP's address.
-GuestPhysical WriteAcpiTables(PhysicalMemory& memory);
+GuestPhysical WriteAcpiTables(PhysicalMemory& memory, bool apic);
 
 }  // namespace ring3

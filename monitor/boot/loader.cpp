@@ -34,7 +34,8 @@ std::string GuestCommandLine(const std::string& path, const std::string& argumen
 void LoadLinuxGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {
   Bytes initrd;
   if (!options.initrd.empty()) initrd = ReadGuestFile("initrd", options.initrd);
-  LoadLinux({kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory)}, memory, cpu);
+  LoadLinux({kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.apic)}, memory,
+            cpu);
 }
 
 void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {
@@ -49,7 +50,7 @@ void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, Ph
       boot.modules.push_back({{path, files.back()}, GuestCommandLine(path, arguments)});
     }
   }
-  WriteAcpiTables(memory);
+  WriteAcpiTables(memory, options.apic);
   LoadMultiboot(boot, memory, cpu);
 }
 

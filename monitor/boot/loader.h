@@ -12,6 +12,7 @@ struct BootOptions {
   std::string kernel;  // path of a bzImage or a Multiboot 1 kernel
   std::string initrd;  // empty: none. Linux: a path. Multiboot: "path arguments,path arguments,..."; ",," is a comma
   std::string command_line;  // what --append gave
+  bool apic = false;         // the machine has APICs
 };
 
 /// Loads the kernel, its initrd or modules, and the ACPI tables, and sets `cpu` (just reset) up at the kernel's entry.

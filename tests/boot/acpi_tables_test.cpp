@@ -15,7 +15,7 @@ namespace {
 constexpr uint32_t kBase = 0xE0000;
 
 struct Tables {
-  Bytes block = BuildAcpiTables(kBase, 128u << 20);
+  Bytes block = BuildAcpiTables(kBase, {.ram_bytes = 128u << 20, .apic = true});
 
   std::span<const uint8_t> At(uint64_t address) const {
     REQUIRE(address >= kBase);
@@ -53,10 +53,10 @@ TEST_CASE("the RSDP has both checksums and points to both root tables") {
 
   const auto rsdt = tables.At(LoadField<uint32_t>(rsdp, 16));
   CHECK(Signature(rsdt) == "RSDT");
-  CHECK(rsdt.size() == 40);
+  CHECK(rsdt.size() == 44);
   CHECK(Sum(rsdt) == 0);
   CHECK(Signature(tables.Xsdt()) == "XSDT");
-  CHECK(tables.Xsdt().size() == 44);
+  CHECK(tables.Xsdt().size() == 52);
   CHECK(Sum(tables.Xsdt()) == 0);
   CHECK(LoadField<uint32_t>(rsdt, 36) == LoadField<uint64_t>(tables.Xsdt(), 36));
 }
@@ -117,10 +117,11 @@ TEST_CASE("the DSDT describes the devices and soft-off") {
 
 TEST_CASE("the tables are where systems look for them") {
   PhysicalMemory memory(2u << 20);
-  const GuestPhysical rsdp = WriteAcpiTables(memory);
+  const GuestPhysical rsdp = WriteAcpiTables(memory, true);
   CHECK(rsdp.value >= 0xE0000);
   CHECK(rsdp.value % 16 == 0);
-  const Bytes expected = BuildAcpiTables(static_cast<uint32_t>(rsdp.value), memory.RamBytes());
+  const Bytes expected =
+      BuildAcpiTables(static_cast<uint32_t>(rsdp.value), {.ram_bytes = memory.RamBytes(), .apic = true});
   CHECK(rsdp.value + expected.size() <= 0x100000);
   CHECK(std::equal(expected.begin(), expected.end(), memory.Flat(rsdp)));
 }

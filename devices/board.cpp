@@ -45,7 +45,7 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
       host_bridge_(HasFirmware() ? &shadow_ram_.emplace(*options_.memory, options_.firmware) : nullptr) {
   pics_.OnInterruptChange([this](bool waits) {
     if (local_apic_) return local_apic_->SetExternal(waits);
-    if (events_.interrupt_changed) events_.interrupt_changed();
+    NoticeInterrupt();
   });
   if (options_.apic) AddApics();
   rtc_.SetMemorySize(options_.ram_bytes);
@@ -55,14 +55,16 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
   if (options_.pci_host_bridge) AddPciFunctions();
   if (HasFirmware()) AddFirmwareDevices();
   SetUpChipset();
+  built_ = true;
+}
+
+void Board::NoticeInterrupt() {
+  if (built_ && events_.interrupt_changed) events_.interrupt_changed();
 }
 
 void Board::AddApics() {
   local_apic_.emplace(clock_, timers_,
-                      LocalApic::Events{.changed =
-                                            [this] {
-                                              if (events_.interrupt_changed) events_.interrupt_changed();
-                                            },
+                      LocalApic::Events{.changed = [this] { NoticeInterrupt(); },
                                         .level_ended = [this](uint8_t vector) { io_apic_->EndInterrupt(vector); }});
   io_apic_.emplace(*local_apic_);
   irqs_.SetIoApic(&*io_apic_);

@@ -106,6 +106,7 @@ class Board {
   bool HasFirmware() const { return !options_.firmware.empty(); }
   void AttachPorts();
   void AddApics();
+  void NoticeInterrupt();
   void AddDma();
   void AddFirmwareDevices();
   void AddPciFunctions();
@@ -136,6 +137,7 @@ class Board {
   PostPort post_;
   FpuErrorLatch fpu_error_;
   PciBus pci_;
+  bool built_ = false;  // until then nobody is told of anything
   std::optional<DmaControllers> dma_;
   std::optional<ShadowRam> shadow_ram_;
   std::optional<FwCfg> fw_cfg_;

@@ -132,7 +132,7 @@ void DescribeMachine(Board& board, const Options& options) {
   config.SetNumber(FwCfg::kCpuCount, 1, 2);
   config.SetNumber(FwCfg::kMostCpus, 1, 2);
   config.SetNumber(FwCfg::kBootMenu, options.boot_menu ? 1 : 0, 2);
-  config.SetNumber(FwCfg::kNoGraphics, 0, 2);
+  config.SetNumber(FwCfg::kNoGraphics, options.nographic ? 1 : 0, 2);
   config.SetFile("etc/e820", MemoryMapFile(options.memory_bytes));
   // Firmware chooses where the power management registers go before it asks for the tables.
   const auto image = [&board, ram_bytes = options.memory_bytes] {

@@ -34,6 +34,7 @@ struct Options {
   std::string boot_order = "cad";  // up to three of a, c, d, n
   bool boot_menu = false;
   bool apic = true;
+  bool nographic = false;  // firmware talks to COM1, too
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none

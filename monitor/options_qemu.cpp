@@ -126,10 +126,11 @@ void AddQemuOptions(CLI::App& app, QemuSpellings& spellings) {
   app.add_option("--rtc", spellings.rtc, "the real-time clock's start: base=utc, base=localtime or base=DATE");
   app.add_option("-k", spellings.keyboard, "the keyboard's layout: en-us")->group("");
   app.add_option("--parallel", spellings.parallel, "none")->group("");
-  app.add_flag("--nographic", spellings.nographic, "no display, and the console on this terminal")->group("");
+  app.add_flag("--nographic", spellings.nographic, "no display, and the console on this terminal, for firmware too");
 }
 
 void ApplyQemuOptions(const QemuSpellings& spellings, std::string& engine, Options& options) {
+  options.nographic = spellings.nographic;
   if (!spellings.machine.empty()) ApplyMachine(spellings.machine, engine);
   if (!spellings.accelerator.empty()) ApplyAccelerator(spellings.accelerator, "--accel", engine);
   if (spellings.kvm) SetAccelerator("kvm", "--enable-kvm", engine);

@@ -68,22 +68,8 @@ void Board::AddApics() {
                                         .level_ended = [this](uint8_t vector) { io_apic_->EndInterrupt(vector); }});
   io_apic_.emplace(*local_apic_);
   irqs_.SetIoApic(&*io_apic_);
-  SetApicBase(LocalApic::kResetBase);
+  options_.memory->AttachMmio(GuestPhysical(LocalApic::kAddress), LocalApic::kBytes, *local_apic_);
   options_.memory->AttachMmio(GuestPhysical(IoApic::kAddress), IoApic::kBytes, *io_apic_);
-}
-
-void Board::SetApicBase(uint64_t value) {
-  const GuestPhysical at(value & LocalApic::kBaseAddress);
-  const bool enabled = (value & LocalApic::kBaseEnable) != 0;
-  if (local_apic_at_ && (!enabled || *local_apic_at_ != at)) {
-    options_.memory->DetachMmio(*local_apic_at_, *local_apic_);
-    local_apic_at_.reset();
-  }
-  if (!local_apic_at_ && enabled && options_.memory->IsFree(at, LocalApic::kBytes)) {
-    options_.memory->AttachMmio(at, LocalApic::kBytes, *local_apic_);
-    local_apic_at_ = at;
-  }
-  local_apic_->SetEnabled(enabled);
 }
 
 uint8_t Board::AcknowledgeInterrupt() {
@@ -163,10 +149,7 @@ void Board::Reset() {
   FlushOutput();
   pics_.Reset();
   if (io_apic_) io_apic_->Reset();
-  if (local_apic_) {
-    local_apic_->Reset();
-    SetApicBase(LocalApic::kResetBase);
-  }
+  if (local_apic_) local_apic_->Reset();
   pit_.Reset();
   system_control_b_.Reset();
   reset_control_.Reset();

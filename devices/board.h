@@ -68,9 +68,6 @@ class Board {
   PortBus& Ports() { return ports_; }
   PicPair& Pics() { return pics_; }
   LocalApic* Apic() { return local_apic_ ? &*local_apic_ : nullptr; }
-  /// The processor's IA32_APIC_BASE: switches the local APIC on and off, and moves its registers to where nothing else
-  /// is.
-  void SetApicBase(uint64_t value);
   /// The processor's INTR: an interrupt waits.
   bool HasInterrupt() const { return local_apic_ ? local_apic_->HasInterrupt() : pics_.HasInterrupt(); }
   /// The vector of the interrupt that the processor takes now.
@@ -122,7 +119,6 @@ class Board {
   PicPair pics_;
   IrqRouter irqs_{pics_};
   std::optional<LocalApic> local_apic_;
-  std::optional<GuestPhysical> local_apic_at_;  // while its registers can be reached
   std::optional<IoApic> io_apic_;
   Pit8254 pit_;
   SystemControlB system_control_b_;

@@ -74,7 +74,6 @@ LocalApic::LocalApic(Clock& clock, TimerQueue& timers, Events events)
 }
 
 void LocalApic::Reset() {
-  enabled_ = true;
   irr_ = isr_ = tmr_ = {};
   lvt_.fill(kMasked);
   lvt_[kLint0] = kExternal;
@@ -100,7 +99,7 @@ std::optional<uint8_t> LocalApic::Highest(const Vectors& vectors) {
   return std::nullopt;
 }
 
-bool LocalApic::SoftwareEnabled() const { return enabled_ && (spurious_ & kSoftwareEnable) != 0; }
+bool LocalApic::SoftwareEnabled() const { return (spurious_ & kSoftwareEnable) != 0; }
 
 /// The processor priority: the task's or that of the interrupt in service, whichever has the higher class.
 uint8_t LocalApic::Priority() const {
@@ -117,9 +116,7 @@ std::optional<uint8_t> LocalApic::BestVector() const {
   return best;
 }
 
-bool LocalApic::ExternalWaits() const {
-  return external_ && (!enabled_ || (lvt_[kLint0] & (kMasked | kDelivery)) == kExternal);
-}
+bool LocalApic::ExternalWaits() const { return external_ && (lvt_[kLint0] & (kMasked | kDelivery)) == kExternal; }
 
 std::optional<uint8_t> LocalApic::Acknowledge() {
   const std::optional<uint8_t> best = BestVector();
@@ -128,11 +125,6 @@ std::optional<uint8_t> LocalApic::Acknowledge() {
   Set(isr_, *best, true);
   events_.changed();
   return best;
-}
-
-void LocalApic::SetEnabled(bool enabled) {
-  enabled_ = enabled;
-  events_.changed();
 }
 
 void LocalApic::SetExternal(bool asserted) {

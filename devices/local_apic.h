@@ -19,7 +19,6 @@ class LocalApic final : public MmioDevice {
   static constexpr uint64_t kBytes = 0x1000;
   /// IA32_APIC_BASE after RESET: enabled, bootstrap processor.
   static constexpr uint64_t kResetBase = kAddress | 0x900;
-  static constexpr uint64_t kBaseEnable = 0x800, kBaseAddress = 0xF'FFFF'F000;
   static constexpr uint64_t kTimerHertz = kNanosecondsPerSecond;
 
   struct Events {
@@ -33,8 +32,6 @@ class LocalApic final : public MmioDevice {
   uint64_t ReadMmio(GuestPhysical address, unsigned size) override;
   void WriteMmio(GuestPhysical address, unsigned size, uint64_t value) override;
 
-  /// IA32_APIC_BASE.EN. Off, the processor has its INTR pin back.
-  void SetEnabled(bool enabled);
   /// The 8259As' INT line.
   void SetExternal(bool asserted);
 
@@ -78,7 +75,7 @@ class LocalApic final : public MmioDevice {
 
   Clock& clock_;
   Events events_;
-  bool enabled_ = true, external_ = false;
+  bool external_ = false;
   Vectors irr_{}, isr_{}, tmr_{};
   std::array<uint32_t, kLvtCount> lvt_{};
   uint32_t id_ = 0, task_priority_ = 0, logical_ = 0, format_ = 0, spurious_ = 0;

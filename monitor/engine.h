@@ -16,8 +16,6 @@ namespace ring3 {
 /// Signal that asks the vCPU thread for attention: timers and other threads send it, and the engine takes it as Kick().
 inline constexpr int kKickSignal = SIGUSR1;
 
-class ApicBaseListener;
-
 /// Why an engine came back.
 enum class EngineStop : uint8_t {
   kAttention,      // kicked: timers, input or a request to stop
@@ -75,8 +73,6 @@ class Engine {
   virtual void SetA20(bool enabled) = 0;
   /// Called when the x87 error line is asserted (CR0.NE clear).
   virtual void OnFpuError(Hook hook, void* context) = 0;
-  /// Told of writes to IA32_APIC_BASE; outlives the engine.
-  virtual void SetApicBaseListener(ApicBaseListener*) {}
   /// IGNNE# is asserted, until the error is gone.
   virtual void IgnoreFpuError() = 0;
   /// Called after the guest may have accessed a device.

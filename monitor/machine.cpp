@@ -80,7 +80,6 @@ Machine::Machine(const Options& options)
   }
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
-  if (board_.Apic()) engine_->SetApicBaseListener(this);
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;

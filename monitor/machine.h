@@ -25,7 +25,7 @@
 
 namespace ring3 {
 
-class Machine : private ApicBaseListener {
+class Machine {
  public:
   /// Builds the machine and loads the guest. Throws UsageError.
   explicit Machine(const Options& options);
@@ -48,7 +48,6 @@ class Machine : private ApicBaseListener {
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
-  void ApicBaseWritten(uint64_t value) override { board_.SetApicBase(value); }
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();

@@ -23,7 +23,6 @@ class TranslatingEngine final : public Engine {
   EngineStop Run() override { return loop_.Run(); }
   void SetInterruptWaiting(bool waiting) override { loop_.SetInterruptWaiting(waiting); }
   void DeliverInterrupt(uint8_t vector) override { loop_.DeliverInterrupt(vector); }
-  void SetApicBaseListener(ApicBaseListener* listener) override { vcpu_.cpu.apic = listener; }
   void Kick() override { vcpu_.run.kick = 1; }
   void ClearKick() override { vcpu_.run.kick = 0; }
   bool Kicked() const override { return vcpu_.run.kick; }

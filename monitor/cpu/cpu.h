@@ -26,13 +26,6 @@ class HostCounter {
   virtual uint64_t ReadCounter() = 0;
 };
 
-/// Has the local APIC: told when IA32_APIC_BASE was written.
-class ApicBaseListener {
- public:
-  virtual ~ApicBaseListener() = default;
-  virtual void ApicBaseWritten(uint64_t value) = 0;
-};
-
 struct Cpu {
   CpuState state;
   const CpuModel& model;
@@ -46,7 +39,6 @@ struct Cpu {
   /// Off: nobody keeps opcode and pointers of the last x87 instruction (lockstep: hosts may lose them at any time).
   bool x87_pointers = true;
   HostCounter* host_counter = nullptr;  // none: the host's own
-  ApicBaseListener* apic = nullptr;     // none: there is no local APIC
 
   PagingState Paging() const { return PagingState::From(state, a20_enabled, model.Has(cpuid_edx::kPse36)); }
   bool User() const { return state.cpl == 3; }

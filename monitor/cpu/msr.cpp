@@ -133,7 +133,6 @@ void WriteMsr(Cpu& cpu, uint32_t index, uint64_t value) {
     case kApicBase:
       CheckWritable(value, state.apic_base, kApicBaseWritable);
       state.apic_base = value;
-      if (cpu.apic) cpu.apic->ApicBaseWritten(value);
       return;
     case kBiosSignId:
       return;  // software writes 0 before CPUID reports the revision; the revision is fixed

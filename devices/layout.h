@@ -82,6 +82,7 @@ inline constexpr unsigned kDebugExitPortCount = 2;
 // Places on PCI bus 0.
 inline constexpr unsigned kHostBridgeSlot = 0;
 inline constexpr unsigned kSouthBridgeSlot = 1;
+inline constexpr unsigned kVgaSlot = 2;
 inline constexpr unsigned kIsaBridgeFunction = 0;
 inline constexpr unsigned kIdeFunction = 1;
 inline constexpr unsigned kPowerManagementFunction = 3;

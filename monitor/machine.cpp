@@ -55,6 +55,11 @@ std::unique_ptr<Engine> MakeEngine(const Options& options, PhysicalMemory& physi
   return std::make_unique<TranslatingEngine>(physical, ports, model, options, recorder);
 }
 
+/// The built-in guest needs none. Lockstep replays ports, but no registers in memory.
+bool HasScreen(const Options& options) {
+  return options.display.vga && options.command == Command::kRun && options.lockstep.empty();
+}
+
 }  // namespace
 
 Machine::Machine(const Options& options)
@@ -68,8 +73,9 @@ Machine::Machine(const Options& options)
       stats_(OpenReport(options.stats_file)),
       bios_(ReadFirmware(options)),
       firmware_log_(OpenReport(options.firmware_log)),
-      physical_(options.memory_bytes, bios_.size()),
+      physical_(options.memory_bytes, bios_.size(), HasScreen(options) ? Screen::kBackedBytes : 0),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
+      screen_(MakeScreen()),
       engine_(MakeEngine(options, physical_, board_.Ports(), model_, recorder_.get())) {
   if (options.command == Command::kRun) {
     storage_.emplace(board_, physical_, mailbox_, options.drives, !bios_.empty());
@@ -80,6 +86,7 @@ Machine::Machine(const Options& options)
   }
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
+  control_->SetScreen(screen_.get());
   StartGuest();
   sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
@@ -161,6 +168,12 @@ MachineControl::Hooks Machine::MakeControlHooks() {
               }};
 }
 
+std::unique_ptr<Screen> Machine::MakeScreen() {
+  if (!HasScreen(options_)) return nullptr;
+  return std::make_unique<Screen>(options_.display, clock_, physical_, board_, mailbox_,
+                                  Screen::Events{.quit = [this] { control_->Quit(exit_code::kSuccess); }});
+}
+
 /// After power-on or reset.
 void Machine::StartGuest() {
   CpuState state;
@@ -175,7 +188,9 @@ void Machine::LoadKernel(CpuState& state) {
   BootOptions boot{.kernel = options_.kernel,
                    .initrd = options_.initrd,
                    .command_line = options_.append,
-                   .apic = board_.Apic() != nullptr};
+                   .apic = board_.Apic() != nullptr,
+                   .vga_text = screen_ != nullptr};
+  if (screen_) screen_->StartWithoutBios();
   if (options_.command == Command::kDemo) {
     if (demo_fd_ < 0) {
       demo_fd_ = memfd_create("ring3-demo", MFD_CLOEXEC);
@@ -211,6 +226,7 @@ void Machine::Stop(int code, ShutdownCause cause) {
 int Machine::Run() {
   start_ns_ = clock_.NowNs();
   running_ = true;
+  if (screen_) screen_->Start();
   ConnectSerial();
   servers_ = std::make_unique<ControlServers>(options_.control, *control_, calls_);
   control_->AddCharacterDevice({"serial0", serial_line_ ? serial_line_->Name() : options_.serial});
@@ -246,6 +262,7 @@ int Machine::Run() {
   input_.reset();
   servers_.reset();
   serial_line_.reset();
+  if (screen_) screen_->Stop();
   board_.FlushOutput();
   if (recorder_) {
     RawTerminal::Restore();

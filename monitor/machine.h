@@ -14,6 +14,7 @@
 #include "monitor/control/machine_control.h"
 #include "monitor/control/servers.h"
 #include "monitor/control/vcpu_calls.h"
+#include "monitor/display/screen.h"
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
 #include "monitor/options.h"
@@ -48,6 +49,7 @@ class Machine {
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
+  std::unique_ptr<Screen> MakeScreen();
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();
@@ -82,6 +84,7 @@ class Machine {
   PhysicalMemory physical_;
   Board board_;
   std::optional<Storage> storage_;
+  std::unique_ptr<Screen> screen_;  // null: no display adapter
   std::unique_ptr<Engine> engine_;
   VcpuCalls calls_{mailbox_};
   std::optional<MachineControl> control_;

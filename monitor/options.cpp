@@ -139,7 +139,6 @@ struct RawOptions {
   std::vector<std::string> devices, with, without;
   std::string sabotage;
   std::string engine;
-  std::string display;
   QemuSpellings qemu;
 };
 
@@ -173,7 +172,7 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
       ->group("");
   AddControlOptions(app, options.control);
   app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
-  app.add_option("--display", raw.display, "only 'none'")->group("");
+  AddDisplayOptions(app, options.display);
   AddQemuOptions(app, raw.qemu);
 }
 
@@ -218,8 +217,7 @@ void Check(Options& options, const RawOptions& raw) {
     throw UsageError(
         fmt::format("--serial {}: say stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none", options.serial));
   }
-  if (!raw.display.empty() && raw.display != "none")
-    throw UsageError(fmt::format("--display {}: ring3 has 'none' only", raw.display));
+  ParseDisplayOptions(options.display);
   if (!options.lockstep.empty() && options.lockstep != "blocks" && options.lockstep != "interpreter")
     throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
   if (!options.lockstep.empty() && options.engine == EngineKind::kKvm)

@@ -8,6 +8,7 @@
 
 #include "monitor/control/control_options.h"
 #include "monitor/storage/drive_options.h"
+#include "monitor/display/display_options.h"
 #include "translator/emitter.h"
 
 namespace ring3 {
@@ -54,6 +55,7 @@ struct Options {
   DriveList drive_list;              // as they were given
   std::vector<DriveOptions> drives;  // each with its place
   bool snapshot = false;
+  DisplayOptions display;
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 

@@ -70,6 +70,9 @@ void LinearMemory::PageWatched(GuestPhysical page) {
   }
 }
 
+/// Few times a second: the shared pages come back with the next accesses.
+void LinearMemory::WritesTrapped(std::span<const uint32_t>) { UnshareAll(); }
+
 void LinearMemory::Flush() {
   large_.reset();
   FlushLocal();

@@ -129,7 +129,7 @@ class LinearMemory : private KindListener {
   bool Hit(const Entry& entry, GuestLinear address, AccessType type) const {
     return entry.tags[static_cast<unsigned>(type)] == Tag(address);
   }
-  bool DirectWrite(const Entry& entry) const { return entry.ram && !physical_.IsWatched(entry.page); }
+  bool DirectWrite(const Entry& entry) const { return entry.ram && physical_.IsPlain(entry.page); }
 
   const Entry& Lookup(GuestLinear address, Access access) {
     Entry& entry = Slot(address, access.user);
@@ -162,6 +162,7 @@ class LinearMemory : private KindListener {
   void Unshare(bool user, unsigned index);
   void UnshareAll();
   void PageWatched(GuestPhysical page) override;
+  void WritesTrapped(std::span<const uint32_t> pages) override;
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
 
   PhysicalMemory& physical_;

@@ -177,11 +177,13 @@ bool PhysicalMemory::AttachBacked(BackedMemory& backed, GuestPhysical first) {
   backed.attached_ = true;
   FillKind(first.value, backed.bytes_, PageKind::kRam);
   NotifyKind(first, backed.bytes_);
+  if (backed.tracked_) NoteAll(backed);
   return true;
 }
 
 void PhysicalMemory::DetachBacked(BackedMemory& backed) {
   if (!std::exchange(backed.attached_, false)) return;
+  ForgetTraps(backed);
   FillKind(backed.content_, backed.bytes_, PageKind::kMmio);
   NotifyKind(GuestPhysical(backed.content_), backed.bytes_);
 }
@@ -244,7 +246,7 @@ void PhysicalMemory::Write(GuestPhysical address, std::span<const uint8_t> data)
     const size_t bytes = BytesOnPage(address, data.size());
     switch (KindOf(address)) {
       case PageKind::kRam:
-        if (listener_ && IsWatched(address)) listener_->WatchedPageWritten(address, static_cast<uint32_t>(bytes));
+        if (!IsPlain(address)) BeforeWrite(address, bytes);
         Copy(Flat(address), data.data(), bytes);
         break;
       case PageKind::kRom:
@@ -260,9 +262,20 @@ void PhysicalMemory::Write(GuestPhysical address, std::span<const uint8_t> data)
 
 void PhysicalMemory::SetWatched(GuestPhysical page, bool watched) {
   if (page.value >= Extent()) return;
-  const bool before = std::exchange(watched_[page.PageNumber()], uint8_t{watched});
+  const bool before = IsWatched(page);
+  SetWatch(page, kWatchCode, watched);
   if (!watched || before) return;
   for (KindListener* listener : kind_listeners_) listener->PageWatched(page.Page());
+}
+
+void PhysicalMemory::SetWatch(GuestPhysical page, uint8_t bit, bool on) {
+  uint8_t& bits = watched_[page.PageNumber()];
+  bits = static_cast<uint8_t>(on ? bits | bit : bits & ~bit);
+}
+
+void PhysicalMemory::BeforeWrite(GuestPhysical address, size_t bytes) {
+  if (IsTrapped(address)) NoteWrite(address);
+  if (listener_ && IsWatched(address)) listener_->WatchedPageWritten(address, static_cast<uint32_t>(bytes));
 }
 
 const PhysicalMemory::MmioRange* PhysicalMemory::RangeAt(GuestPhysical address) const {

@@ -36,6 +36,9 @@ class KindListener {
   virtual void KindChanged(GuestPhysical first, uint64_t bytes) = 0;
   /// The page holds translated code from now on: who wrote to it past PhysicalMemory must not go on doing so.
   virtual void PageWatched(GuestPhysical) {}
+  /// The next write to each of these pages, by their numbers, is to be told of by PhysicalMemory::NoteWrite before it
+  /// happens.
+  virtual void WritesTrapped(std::span<const uint32_t> pages) { static_cast<void>(pages); }
 };
 
 /// Memory of a device (a screen's, for one) that the guest reaches like RAM, wherever it puts it. Its content stays
@@ -59,6 +62,8 @@ class BackedMemory {
   uint64_t content_;  // offset in the memory file where the bytes are: `home_`, or a guest-physical address
   uint64_t bytes_;
   bool attached_ = false;
+  bool tracked_ = false;
+  std::vector<uint32_t> written_;  // pages, from the start of the content, while tracked and attached
 };
 
 class PhysicalMemory {
@@ -105,6 +110,24 @@ class PhysicalMemory {
   /// that range is not free. Kind listeners are told.
   bool AttachBacked(BackedMemory& backed, GuestPhysical first);
   void DetachBacked(BackedMemory& backed);
+  /// From now on TakeWritten() tells which pages of `backed` the guest writes to.
+  void TrackWrites(BackedMemory& backed);
+  /// Calls visit(offset) for each page that may have been written to since the last call: all of them after an attach,
+  /// and always where writers are unseen. A page costs its writer a fault once between two calls.
+  template <class Visit>
+  void TakeWritten(BackedMemory& backed, Visit visit) {
+    if (unseen_writers_ && backed.attached_) NoteAll(backed);
+    for (const uint32_t page : backed.written_) visit(uint64_t{page} << kPageShift);
+    if (!unseen_writers_) TrapWrites(backed);
+  }
+  /// The guest's stores do not fault here (KVM): every page counts as written to, always.
+  void SetWritersUnseen() { unseen_writers_ = true; }
+  /// True when the next write to the page has to be told of.
+  bool IsTrapped(GuestPhysical page) const {
+    return page.value < Extent() && (watched_[page.PageNumber()] & kWatchTrapped);
+  }
+  /// The page, and those around it that are likely to be written to next, are written to from now on.
+  void NoteWrite(GuestPhysical page);
   /// Replaces the content of whole pages, and tells who holds translations of them. Any kind of page but MMIO.
   void ReplacePages(GuestPhysical first, std::span<const uint8_t> bytes);
   void AddKindListener(KindListener* listener);
@@ -122,7 +145,11 @@ class PhysicalMemory {
   /// Pages that hold translated code. Set and cleared by the translator; asked on each write by the monitor or a
   /// device.
   void SetWatched(GuestPhysical page, bool watched);
-  bool IsWatched(GuestPhysical page) const { return page.value < Extent() && watched_[page.PageNumber()]; }
+  bool IsWatched(GuestPhysical page) const {
+    return page.value < Extent() && (watched_[page.PageNumber()] & kWatchCode);
+  }
+  /// True when a write to this page of RAM concerns nobody else.
+  bool IsPlain(GuestPhysical page) const { return page.value >= Extent() || !watched_[page.PageNumber()]; }
   void SetWriteListener(WriteListener* listener) { listener_ = listener; }
 
  private:
@@ -130,6 +157,12 @@ class PhysicalMemory {
     uint64_t first, bytes;
     MmioDevice* device;
   };
+  static constexpr uint8_t kWatchCode = 1, kWatchTrapped = 2;
+  void SetWatch(GuestPhysical page, uint8_t bit, bool on);
+  void BeforeWrite(GuestPhysical address, size_t bytes);
+  void NoteAll(BackedMemory& backed);
+  void TrapWrites(BackedMemory& backed);
+  void ForgetTraps(BackedMemory& backed);
   const MmioRange* RangeAt(GuestPhysical address) const;
   static unsigned MmioPiece(const MmioRange* range, GuestPhysical address, size_t bytes);
   void ReadMmio(GuestPhysical address, std::span<uint8_t> out) const;
@@ -147,7 +180,8 @@ class PhysicalMemory {
   void* reservation_ = nullptr;  // the flat view and a guard on both sides of it
   uint8_t* flat_ = nullptr;
   ZeroedArray<PageKind> kinds_;   // per page below Extent()
-  ZeroedArray<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks
+  ZeroedArray<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks: kWatch bits
+  bool unseen_writers_ = false;
   std::vector<MmioRange> mmio_;
   std::vector<std::unique_ptr<BackedMemory>> backed_;
   std::vector<KindListener*> kind_listeners_;

@@ -81,7 +81,7 @@ bool ShadowMmu::Impl::DirectoryEntryChanged(const Directory& directory, Region& 
     if (!with_global && global && !(beyond_accessed & ~uint64_t{entry::kDirty})) return false;
   } else if (beyond_accessed == 0) {
     const GuestPhysical address = directory.AddressFor(number);
-    if (memory.KindOf(address) == PageKind::kRam && !memory.IsWatched(address.Page())) {
+    if (memory.KindOf(address) == PageKind::kRam && memory.IsPlain(address.Page())) {
       *memory.Flat(address) |= entry::kAccessed;
       return false;
     }

@@ -43,6 +43,7 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
   const FillResult emulate{FillOutcome::kEmulate, 0, address, physical};
   if (kind == PageKind::kMmio || (kind == PageKind::kRom && write)) return emulate;
   if (write && IsProtected(t.page)) return {FillOutcome::kCodeWrite, 0, address, physical};
+  if (write && memory.IsTrapped(t.page)) memory.NoteWrite(t.page);
 
   EnsureBudget(window);
   const PageRecord record = table.Get(window, page);
@@ -85,7 +86,8 @@ std::optional<PageRecord> ShadowMmu::Impl::Desired(WindowId window, uint32_t pag
   if (kind == PageKind::kMmio || (window != kSupervisor && !user)) return std::nullopt;
   const bool may_write = (rights & entry::kWritable) || (window == kSupervisor && !WriteProtectOn(paging));
   uint32_t flags = PageRecord::kMapped;
-  if (may_write && dirty && kind == PageKind::kRam && !IsProtected(physical)) flags |= PageRecord::kHostWritable;
+  const bool noticed = IsProtected(physical) || memory.IsTrapped(physical);
+  if (may_write && dirty && kind == PageKind::kRam && !noticed) flags |= PageRecord::kHostWritable;
   if (global) flags |= PageRecord::kGlobal;
   if (user) flags |= PageRecord::kUser;
   if (executable) flags |= PageRecord::kExecutable;

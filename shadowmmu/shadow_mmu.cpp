@@ -14,8 +14,6 @@ namespace {
 
 /// WindowId has to hold them all, and the supervisor window is one more.
 constexpr unsigned kMostUserWindows = 254;
-/// mmap or mprotect in the middle of a mapping leaves two more than there were.
-constexpr uint32_t kMappingsPerCall = 2;
 
 /// Bits whose change gives every cached translation another meaning.
 struct StructureBits {

@@ -22,6 +22,8 @@ inline constexpr uint64_t kNoKey = ~uint64_t{0}, kIdentityKey = ~uint64_t{1};
 
 struct ShadowMmu::Impl final : KindListener {
   static constexpr WindowId kSupervisor = 0, kFirstUser = 1;
+  /// mmap or mprotect in the middle of a mapping leaves two more than there were.
+  static constexpr uint32_t kMappingsPerCall = 2;
 
   class DropBatch;
 
@@ -37,6 +39,9 @@ struct ShadowMmu::Impl final : KindListener {
   void EnsureBudget(WindowId needed);
   void ProtectPage(GuestPhysical page);
   void KindChanged(GuestPhysical first, uint64_t bytes) override;
+  // shadow_trap.cpp: pages whose next write is to be noticed.
+  void WritesTrapped(std::span<const uint32_t> pages) override;
+  bool ProtectTrapped(WindowId window, uint32_t linear_page, uint32_t physical_page);
   void SetUnmapped(std::span<const GuestLinear> pages);
   /// Kernels take the mappings of user pages away when they switch address spaces, and map some of their own for a short
   /// time: what was dropped once will be again.

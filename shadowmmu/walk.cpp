@@ -86,7 +86,7 @@ WalkResult ReadTables(PhysicalMemory& memory, const PagingState& paging, GuestLi
 void SetEntryBits(PhysicalMemory& memory, GuestPhysical address, uint64_t& value, uint32_t bits) {
   if ((value & bits) == bits) return;
   value |= bits;
-  if (memory.KindOf(address) == PageKind::kRam && !memory.IsWatched(address)) {
+  if (memory.KindOf(address) == PageKind::kRam && memory.IsPlain(address)) {
     __atomic_fetch_or(reinterpret_cast<uint32_t*>(memory.Flat(address)), bits, __ATOMIC_RELAXED);
     return;
   }

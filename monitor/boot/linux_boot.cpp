@@ -14,6 +14,7 @@ namespace {
 namespace zero_page {
 constexpr size_t kAcpiRsdpAddress = 0x070, kE820Entries = 0x1E8, kE820Table = 0x2D0;
 constexpr size_t kE820EntrySize = 20;
+constexpr size_t kVideoMode = 0x06, kVideoColumns = 0x07, kVideoLines = 0x0E, kVideoIsVga = 0x0F, kVideoPoints = 0x10;
 constexpr size_t kSetupHeaderEnd = 0x290;  // room that the page keeps for the header
 }  // namespace zero_page
 
@@ -130,7 +131,17 @@ void WriteMemoryMap(std::span<uint8_t> page, uint64_t ram_bytes) {
   }
 }
 
-// All else in the page stays zero; a zero screen_info says that there is no video adapter.
+/// struct screen_info: BIOS text mode 3 with an empty screen. Left zero, it says that there is no video adapter.
+void WriteScreenInfo(std::span<uint8_t> page) {
+  constexpr uint8_t kTextMode = 3, kColumns = 80, kLines = 25, kGlyphLines = 16, kIsVga = 1;
+  page[zero_page::kVideoMode] = kTextMode;
+  page[zero_page::kVideoColumns] = kColumns;
+  page[zero_page::kVideoLines] = kLines;
+  page[zero_page::kVideoIsVga] = kIsVga;
+  StoreField<uint16_t>(page, zero_page::kVideoPoints, kGlyphLines);
+}
+
+// All else in the page stays zero.
 void WriteZeroPage(const LinuxBoot& boot, const BzImage& image, uint32_t initrd, PhysicalMemory& memory) {
   const std::span<uint8_t> page(memory.Flat(GuestPhysical(boot_layout::kLinuxZeroPage)), kPageSize);
   std::fill(page.begin(), page.end(), 0);
@@ -146,6 +157,7 @@ void WriteZeroPage(const LinuxBoot& boot, const BzImage& image, uint32_t initrd,
   StoreField<uint32_t>(page, header::kCommandLine, static_cast<uint32_t>(boot_layout::kLinuxCommandLine));
   // Kernels before protocol 2.14 ignore this field and search the BIOS area.
   StoreField<uint64_t>(page, zero_page::kAcpiRsdpAddress, boot.acpi_rsdp.value);
+  if (boot.vga_text) WriteScreenInfo(page);
   WriteMemoryMap(page, memory.RamBytes());
 }
 

@@ -39,6 +39,7 @@ struct LinuxBoot {
   NamedImage initrd;  // no bytes: none
   std::string command_line;
   GuestPhysical acpi_rsdp;
+  bool vga_text = false;  // there is a VGA, in text mode 3
 };
 
 /// Loads kernel, initrd, command line and zero page, and sets the CPU up at the kernel's 32-bit entry. Throws

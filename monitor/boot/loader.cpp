@@ -34,8 +34,9 @@ std::string GuestCommandLine(const std::string& path, const std::string& argumen
 void LoadLinuxGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {
   Bytes initrd;
   if (!options.initrd.empty()) initrd = ReadGuestFile("initrd", options.initrd);
-  LoadLinux({kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.apic)}, memory,
-            cpu);
+  LoadLinux(
+      {kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.apic), options.vga_text},
+      memory, cpu);
 }
 
 void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, PhysicalMemory& memory, CpuState& cpu) {

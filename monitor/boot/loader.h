@@ -13,6 +13,7 @@ struct BootOptions {
   std::string initrd;  // empty: none. Linux: a path. Multiboot: "path arguments,path arguments,..."; ",," is a comma
   std::string command_line;  // what --append gave
   bool apic = false;         // the machine has APICs
+  bool vga_text = false;     // there is a VGA, in text mode 3
 };
 
 /// Loads the kernel, its initrd or modules, and the ACPI tables, and sets `cpu` (just reset) up at the kernel's entry.

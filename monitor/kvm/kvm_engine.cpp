@@ -40,6 +40,7 @@ const char* NameOfExit(size_t reason) {
 KvmEngine::KvmEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model)
     : physical_(physical), ports_(ports), vcpu_(physical, model) {
   g_kicked_engine = this;
+  physical_.SetWritersUnseen();
   struct sigaction kick = {};
   kick.sa_handler = OnKickSignal;  // no SA_RESTART: KVM_RUN is to end
   sigaction(kKickSignal, &kick, nullptr);

@@ -296,5 +296,46 @@ TEST_CASE("Backed memory is mapped like RAM, and its mappings go when it moves")
   CHECK(m.Read(kSecond).outcome == FillOutcome::kEmulate);
 }
 
+std::vector<uint64_t> Written(PhysicalMemory& memory, BackedMemory& backed) {
+  std::vector<uint64_t> offsets;
+  memory.TakeWritten(backed, [&](uint64_t offset) { offsets.push_back(offset); });
+  return offsets;
+}
+
+TEST_CASE("Writes to tracked memory are noticed once between two looks, in every window") {
+  constexpr uint32_t kBytes = 128u << 10, kCluster = 64u << 10, kFirst = 0xE000'0000, kPages = kBytes / kPageSize;
+  Machine m(false, {}, 0, kBytes);
+  BackedMemory& screen = m.memory.AddBacked(kBytes);
+  m.memory.TrackWrites(screen);
+  CHECK(Written(m.memory, screen).empty());
+  REQUIRE(m.memory.AttachBacked(screen, GuestPhysical(kFirst)));
+  CHECK(Written(m.memory, screen).size() == kPages);
+  for (uint32_t page = 0; page < kPages; ++page) {
+    m.tables.SetPte(m.cr3, 0x400000 + page * kPageSize, (kFirst + page * kPageSize) | kWritten);
+  }
+  // A read maps it without letting a write pass.
+  CHECK(m.Read(0x400000, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == Run(0x400000, kFirst, kPages, false));
+  CHECK(m.Write(0x400000 + kCluster, true).outcome == FillOutcome::kMapped);
+  CHECK(m.Mapped(true) == Run(0x400000, kFirst, kPages / 2, false) +
+                              Run(0x400000 + kCluster, kFirst + kCluster, kPages / 2, true));
+  CHECK(m.Write(0x400000 + kCluster, false).outcome == FillOutcome::kMapped);
+  std::vector<uint64_t> written = Written(m.memory, screen);
+  REQUIRE(written.size() == kPages / 2);
+  CHECK(written.front() == kCluster);
+  // Looking closes them again.
+  for (const bool user : {false, true}) {
+    for (const HostPage& page : m.Mapped(user)) CHECK_FALSE(page.writable);
+  }
+  CHECK(Written(m.memory, screen).empty());
+  // The monitor's own writes count.
+  const uint8_t byte = 1;
+  m.memory.Write(GuestPhysical(kFirst + 5), {&byte, 1});
+  CHECK(Written(m.memory, screen).size() == kPages / 2);
+  m.memory.DetachBacked(screen);
+  m.memory.Write(GuestPhysical(kFirst + 5), {&byte, 1});
+  CHECK(Written(m.memory, screen).empty());
+}
+
 }  // namespace
 }  // namespace ring3

@@ -1,0 +1,64 @@
+// The display adapter as a PCI function: vendor 1234h, device 1111h (QEMU, docs/specs/standard-vga).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "devices/pci_bus.h"
+#include "devices/vga/vga.h"
+
+namespace ring3 {
+
+/// VGA with video memory in BAR 0, registers in BAR 2 and a video BIOS in the ROM BAR.
+class VideoCard final : public PciDevice {
+ public:
+  static constexpr uint32_t kMemoryBytes = 16u << 20;
+  static constexpr uint32_t kMostRomBytes = 64u << 10;
+  /// What PhysicalMemory has to promise for the card.
+  static constexpr uint64_t kBackedBytes = kMemoryBytes;
+
+  /// `bios` is the video BIOS, up to kMostRomBytes, or empty. Throws std::logic_error where the VGA's ports or window
+  /// are taken.
+  VideoCard(Clock& clock, PhysicalMemory& physical, PortBus& ports, std::vector<uint8_t> bios);
+
+  Vga& Chip() { return vga_; }
+  /// As a BIOS would leave it, with `lfb` as the address of the video memory: for guests that are started without one.
+  void EnableWithoutBios(uint32_t lfb);
+  void Reset() override;
+
+  MmioDevice* BarMemory(unsigned index) override;
+  BackedMemory* BarBacked(unsigned index) override;
+
+ private:
+  static constexpr unsigned kMemoryBar = 0, kRegisterBar = 2;
+
+  /// VGA ports at 400h, Bochs registers at 500h, QEMU's own at 600h.
+  class RegisterWindow final : public MmioDevice {
+   public:
+    static constexpr uint32_t kBytes = 4096;
+    explicit RegisterWindow(Vga& vga) : vga_(vga) {}
+    uint64_t ReadMmio(GuestPhysical address, unsigned size) override;
+    void WriteMmio(GuestPhysical address, unsigned size, uint64_t value) override;
+
+   private:
+    Vga& vga_;
+  };
+  class Rom final : public MmioDevice {
+   public:
+    explicit Rom(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {}
+    uint64_t ReadMmio(GuestPhysical address, unsigned size) override;
+    void WriteMmio(GuestPhysical, unsigned, uint64_t) override {}
+    bool Empty() const { return bytes_.empty(); }
+
+   private:
+    std::vector<uint8_t> bytes_;
+  };
+
+  VideoMemory memory_;
+  Vga vga_;
+  RegisterWindow registers_;
+  Rom rom_;
+};
+
+}  // namespace ring3

@@ -1,0 +1,45 @@
+// What the command line says about the screen.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace ring3 {
+
+enum class FrontEndKind : uint8_t { kNone, kVnc };
+
+struct VncOptions {
+  /// Empty: every address of the host.
+  std::string host = "127.0.0.1";
+  uint16_t port = 5900;
+  std::string password_file;  // empty: none is asked for
+};
+
+struct Screenshot {
+  double seconds;
+  std::string file;
+};
+
+struct DisplayOptions {
+  bool vga = true;
+  FrontEndKind front_end = FrontEndKind::kNone;
+  VncOptions vnc;
+  std::vector<Screenshot> screenshots;
+
+  // As written, until ParseDisplayOptions().
+  std::string display, vnc_spelling, vga_model;
+  std::vector<std::string> screenshot_texts;
+};
+
+/// --display, -vnc, --vga, --screenshot-at.
+void AddDisplayOptions(CLI::App& app, DisplayOptions& options);
+/// Makes sense of what was written. Throws UsageError.
+void ParseDisplayOptions(DisplayOptions& options);
+
+}  // namespace ring3

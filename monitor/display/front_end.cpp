@@ -1,0 +1,14 @@
+#include "monitor/display/front_end.h"
+
+namespace ring3 {
+
+std::unique_ptr<FrontEnd> StartFrontEnd(const DisplayOptions& options, const FrontEndContext& context) {
+  switch (options.front_end) {
+    case FrontEndKind::kVnc:
+      return StartVnc(options.vnc, context);
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace ring3

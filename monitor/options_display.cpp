@@ -1,0 +1,119 @@
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "monitor/cpu/fault.h"
+#include "monitor/display/display_options.h"
+
+namespace ring3 {
+namespace {
+
+constexpr uint16_t kFirstVncPort = 5900;
+constexpr double kLongestSeconds = 1e9;
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+/// A whole number from `low` to `high`.
+std::optional<uint16_t> Number(const std::string& text, unsigned low, unsigned high) {
+  char* end = nullptr;
+  const unsigned long value = std::strtoul(text.c_str(), &end, 10);
+  if (text.empty() || text[0] < '0' || text[0] > '9' || *end || value < low || value > high) return std::nullopt;
+  return static_cast<uint16_t>(value);
+}
+
+/// QEMU's host:display; an empty host is every address.
+void ParseVncAddress(const std::string& text, const std::string& option, VncOptions& vnc) {
+  const size_t colon = text.rfind(':');
+  const auto display =
+      colon == std::string::npos ? std::nullopt : Number(text.substr(colon + 1), 0, 0xFFFF - kFirstVncPort);
+  if (!display) throw UsageError(fmt::format("{}: say HOST:DISPLAY, like 127.0.0.1:0 (port 5900) or :1", option));
+  vnc.host = text.substr(0, colon);
+  vnc.port = static_cast<uint16_t>(kFirstVncPort + *display);
+}
+
+void ParseVncProperties(const std::vector<std::string>& parts, const std::string& option, VncOptions& vnc) {
+  constexpr std::string_view kPasswordFile = "password-file=";
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (!parts[i].starts_with(kPasswordFile)) {
+      throw UsageError(fmt::format("{}: ring3 has no VNC property '{}' (password-file=F)", option, parts[i]));
+    }
+    vnc.password_file = parts[i].substr(kPasswordFile.size());
+  }
+}
+
+/// vnc, vnc:PORT or vnc=HOST:DISPLAY
+void ParseDisplayVnc(const std::string& text, DisplayOptions& options) {
+  const std::vector<std::string> parts = SplitAtCommas(text);
+  const std::string option = "--display " + text, address = parts[0].substr(3);
+  options.front_end = FrontEndKind::kVnc;
+  if (address.starts_with('=')) {
+    ParseVncAddress(address.substr(1), option, options.vnc);
+  } else if (address.starts_with(':')) {
+    const auto port = Number(address.substr(1), 1, 0xFFFF);
+    if (!port) throw UsageError(fmt::format("{}: the port is 1 to 65535", option));
+    options.vnc.port = *port;
+  } else if (!address.empty()) {
+    throw UsageError(fmt::format("{}: say vnc, vnc:PORT or vnc=HOST:DISPLAY", option));
+  }
+  ParseVncProperties(parts, option, options.vnc);
+}
+
+void ParseDisplay(DisplayOptions& options) {
+  const std::string& text = options.display;
+  if (text.starts_with("vnc")) return ParseDisplayVnc(text, options);
+  if (text != "none") throw UsageError(fmt::format("--display {}: ring3 has vnc and none", text));
+}
+
+/// -vnc HOST:DISPLAY,...; "none" is the default.
+void ParseVncSpelling(DisplayOptions& options) {
+  const std::vector<std::string> parts = SplitAtCommas(options.vnc_spelling);
+  if (parts[0] == "none") return;
+  options.front_end = FrontEndKind::kVnc;
+  ParseVncAddress(parts[0], "-vnc " + options.vnc_spelling, options.vnc);
+  ParseVncProperties(parts, "-vnc " + options.vnc_spelling, options.vnc);
+}
+
+Screenshot ParseScreenshot(const std::string& text) {
+  char* end = nullptr;
+  const double seconds = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || *end != ':' || !end[1] || !(seconds >= 0 && seconds <= kLongestSeconds)) {
+    throw UsageError(fmt::format("--screenshot-at {}: say SECONDS:FILE, like 10:screen.png", text));
+  }
+  return {seconds, end + 1};
+}
+
+}  // namespace
+
+void AddDisplayOptions(CLI::App& app, DisplayOptions& options) {
+  app.add_option("--display", options.display,
+                 "who shows the screen: vnc[:PORT] or vnc=HOST:DISPLAY (,password-file=F), or none");
+  app.add_option("--vnc", options.vnc_spelling, "HOST:DISPLAY, as --display vnc=")->group("");
+  app.add_option("--vga", options.vga_model, "std, or none for a machine without a display adapter");
+  app.add_option("--screenshot-at", options.screenshot_texts,
+                 "SECONDS:FILE: what the screen shows then, as PNG (PPM for .ppm); may be repeated")
+      ->allow_extra_args(false);
+}
+
+void ParseDisplayOptions(DisplayOptions& options) {
+  if (!options.display.empty()) ParseDisplay(options);
+  if (!options.vnc_spelling.empty()) ParseVncSpelling(options);
+  if (!options.vga_model.empty() && options.vga_model != "std" && options.vga_model != "none") {
+    throw UsageError(fmt::format("--vga {}: ring3 has std and none", options.vga_model));
+  }
+  options.vga = options.vga_model != "none";
+  for (const std::string& text : options.screenshot_texts) options.screenshots.push_back(ParseScreenshot(text));
+  if (!options.vga && (options.front_end != FrontEndKind::kNone || !options.screenshots.empty())) {
+    throw UsageError("--vga none: there is no screen to show");
+  }
+}
+
+}  // namespace ring3

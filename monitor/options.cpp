@@ -218,6 +218,8 @@ void Check(Options& options, const RawOptions& raw) {
         fmt::format("--serial {}: say stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none", options.serial));
   }
   ParseDisplayOptions(options.display);
+  // The terminal is the screen's.
+  if (options.display.front_end == FrontEndKind::kCurses && options.serial.ends_with("stdio")) options.serial = "none";
   if (!options.lockstep.empty() && options.lockstep != "blocks" && options.lockstep != "interpreter")
     throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
   if (!options.lockstep.empty() && options.engine == EngineKind::kKvm)

@@ -70,7 +70,14 @@ void ParseDisplayVnc(const std::string& text, DisplayOptions& options) {
 void ParseDisplay(DisplayOptions& options) {
   const std::string& text = options.display;
   if (text.starts_with("vnc")) return ParseDisplayVnc(text, options);
-  if (text != "none") throw UsageError(fmt::format("--display {}: ring3 has vnc and none", text));
+  const std::string kind = text.substr(0, text.find(','));
+  if (kind == "sdl") {
+    options.front_end = FrontEndKind::kSdl;
+  } else if (kind == "curses") {
+    options.front_end = FrontEndKind::kCurses;
+  } else if (kind != "none") {
+    throw UsageError(fmt::format("--display {}: ring3 has vnc, sdl, curses and none", text));
+  }
 }
 
 /// -vnc HOST:DISPLAY,...; "none" is the default.
@@ -95,7 +102,7 @@ Screenshot ParseScreenshot(const std::string& text) {
 
 void AddDisplayOptions(CLI::App& app, DisplayOptions& options) {
   app.add_option("--display", options.display,
-                 "who shows the screen: vnc[:PORT] or vnc=HOST:DISPLAY (,password-file=F), or none");
+                 "who shows the screen: vnc[:PORT] or vnc=HOST:DISPLAY (,password-file=F), sdl, curses or none");
   app.add_option("--vnc", options.vnc_spelling, "HOST:DISPLAY, as --display vnc=")->group("");
   app.add_option("--vga", options.vga_model, "std, or none for a machine without a display adapter");
   app.add_option("--screenshot-at", options.screenshot_texts,

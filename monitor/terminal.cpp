@@ -25,6 +25,9 @@ constexpr std::string_view kHelp =
 
 termios g_saved;
 volatile sig_atomic_t g_raw = 0;
+// Fixed places, because a signal handler reads them.
+char g_restore_text[128];
+volatile sig_atomic_t g_restore_bytes = 0;
 
 void OnEndingSignal(int signal) {
   RawTerminal::Restore();
@@ -53,7 +56,17 @@ RawTerminal::~RawTerminal() { Restore(); }
 void RawTerminal::Restore() {
   if (!g_raw) return;
   g_raw = 0;
+  if (g_restore_bytes > 0 && write(STDOUT_FILENO, g_restore_text, static_cast<size_t>(g_restore_bytes)) < 0) {
+    // Nobody is there to see it.
+  }
   tcsetattr(STDIN_FILENO, TCSANOW, &g_saved);
+}
+
+void RawTerminal::RestoreWith(const std::string& text) {
+  g_restore_bytes = 0;
+  if (text.size() > sizeof g_restore_text) return;
+  std::memcpy(g_restore_text, text.data(), text.size());
+  g_restore_bytes = static_cast<sig_atomic_t>(text.size());
 }
 
 ConsoleInput::ConsoleInput(int fd, Events events) : fd_(fd), events_(std::move(events)) {

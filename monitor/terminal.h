@@ -22,6 +22,8 @@ class RawTerminal {
   RawTerminal(const RawTerminal&) = delete;
   /// Safe in signal handlers.
   static void Restore();
+  /// What Restore() writes to standard output besides: it undoes what a program did to the screen. Empty: nothing.
+  static void RestoreWith(const std::string& text);
 };
 
 /// Reads standard input on its own thread. Ctrl-A is the escape key: x quits, b sends a break, c switches to the

@@ -12,7 +12,7 @@ class App;
 
 namespace ring3 {
 
-enum class FrontEndKind : uint8_t { kNone, kVnc };
+enum class FrontEndKind : uint8_t { kNone, kVnc, kSdl, kCurses };
 
 struct VncOptions {
   /// Empty: every address of the host.

@@ -6,6 +6,10 @@ std::unique_ptr<FrontEnd> StartFrontEnd(const DisplayOptions& options, const Fro
   switch (options.front_end) {
     case FrontEndKind::kVnc:
       return StartVnc(options.vnc, context);
+    case FrontEndKind::kSdl:
+      return StartSdl(context);
+    case FrontEndKind::kCurses:
+      return StartCurses(context);
     default:
       return nullptr;
   }

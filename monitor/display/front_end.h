@@ -29,6 +29,8 @@ struct FrontEndContext {
 
 /// Null for kNone. Throws UsageError: a port in use, no window system, no terminal.
 std::unique_ptr<FrontEnd> StartFrontEnd(const DisplayOptions& options, const FrontEndContext& context);
+std::unique_ptr<FrontEnd> StartSdl(const FrontEndContext& context);
+std::unique_ptr<FrontEnd> StartCurses(const FrontEndContext& context);
 std::unique_ptr<FrontEnd> StartVnc(const VncOptions& options, const FrontEndContext& context);
 
 }  // namespace ring3

@@ -2,7 +2,9 @@
 #include <SDL2/SDL.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <future>
 #include <string>
 #include <vector>
@@ -79,6 +81,12 @@ std::string SdlFrontEnd::Open() {
   SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
   SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
   if (SDL_Init(SDL_INIT_VIDEO) != 0) return SDL_GetError();
+  // Without a window system SDL may draw where nobody can look.
+  const bool asked_for = std::getenv("SDL_VIDEODRIVER") != nullptr;
+  if (const std::string driver = SDL_GetCurrentVideoDriver();
+      !asked_for && (driver == "offscreen" || driver == "dummy")) {
+    return "there is no window system (DISPLAY and WAYLAND_DISPLAY lead nowhere)";
+  }
   window_ = SDL_CreateWindow(kTitle, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, kFirstWidth, kFirstHeight, 0);
   return window_ ? "" : SDL_GetError();
 }

@@ -76,6 +76,7 @@ Machine::Machine(const Options& options)
       physical_(options.memory_bytes, bios_.size(), HasScreen(options) ? Screen::kBackedBytes : 0),
       board_(clock_, MakeBoardOptions(), MakeBoardEvents()),
       screen_(MakeScreen()),
+      cards_(MakeCards()),
       engine_(MakeEngine(options, physical_, board_.Ports(), model_, recorder_.get())) {
   if (options.command == Command::kRun) {
     storage_.emplace(board_, physical_, mailbox_, options.drives, !bios_.empty());
@@ -172,6 +173,11 @@ std::unique_ptr<Screen> Machine::MakeScreen() {
   if (!HasScreen(options_)) return nullptr;
   return std::make_unique<Screen>(options_.display, clock_, physical_, board_, mailbox_,
                                   Screen::Events{.quit = [this] { control_->Quit(exit_code::kSuccess); }});
+}
+
+std::unique_ptr<ExpansionCards> Machine::MakeCards() {
+  if (!ExpansionCards::Wanted(options_.expansion, options_.drives)) return nullptr;
+  return std::make_unique<ExpansionCards>(options_.expansion, board_, clock_, physical_, mailbox_, options_.drives);
 }
 
 /// After power-on or reset.

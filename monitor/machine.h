@@ -17,6 +17,7 @@
 #include "monitor/display/screen.h"
 #include "monitor/engine.h"
 #include "monitor/lockstep/recorder.h"
+#include "monitor/net/expansion_cards.h"
 #include "monitor/options.h"
 #include "monitor/serial_line.h"
 #include "monitor/storage/drive_control.h"
@@ -50,6 +51,7 @@ class Machine {
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
   std::unique_ptr<Screen> MakeScreen();
+  std::unique_ptr<ExpansionCards> MakeCards();
   void StartGuest();
   void LoadKernel(CpuState& state);
   void ResetMachine();
@@ -85,6 +87,7 @@ class Machine {
   Board board_;
   std::optional<Storage> storage_;
   std::unique_ptr<Screen> screen_;  // null: no display adapter
+  std::unique_ptr<ExpansionCards> cards_;
   std::unique_ptr<Engine> engine_;
   VcpuCalls calls_{mailbox_};
   std::optional<MachineControl> control_;

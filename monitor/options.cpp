@@ -72,7 +72,10 @@ void ParseDevice(const std::string& text, Options& options) {
     properties[item.substr(0, equals)] = equals == std::string::npos ? "" : item.substr(equals + 1);
     at = next;
   }
-  if (name != "isa-debug-exit") throw UsageError(fmt::format("-device {}: ring3 has no such device", name));
+  if (name != "isa-debug-exit") {
+    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, {})", name,
+                                 ExpansionDeviceNames()));
+  }
   options.debug_exit_port = 0x501;
   options.debug_exit_port_count = 2;
   for (const auto& [key, value] : properties) {
@@ -138,6 +141,7 @@ struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices, with, without;
   std::string sabotage;
+  RawExpansionOptions expansion;
   std::string engine;
   QemuSpellings qemu;
 };
@@ -171,7 +175,8 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--sabotage", raw.sabotage, "register@EIP or memory@EIP: translate that instruction wrongly")
       ->group("");
   AddControlOptions(app, options.control);
-  app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N");
+  AddNetOptions(app, raw.expansion);
+  app.add_option("--device", raw.devices, "isa-debug-exit,iobase=P,iosize=N; or a card: " + ExpansionDeviceNames());
   AddDisplayOptions(app, options.display);
   AddQemuOptions(app, raw.qemu);
 }
@@ -205,13 +210,24 @@ void CheckGuest(const Options& options) {
   }
 }
 
+void ParseDevices(Options& options, const RawOptions& raw) {
+  RawExpansionOptions expansion = raw.expansion;
+  for (const std::string& device : raw.devices) {
+    const bool card = IsExpansionDevice(device.substr(0, device.find(',')));
+    card ? expansion.devices.push_back(device) : ParseDevice(device, options);
+  }
+  options.expansion = ParseExpansion(expansion);
+  if (!options.lockstep.empty() && !options.expansion.cards.empty())
+    throw UsageError("--lockstep cannot follow cards that write to memory: leave --net, --share and --device out");
+}
+
 void Check(Options& options, const RawOptions& raw) {
   CheckGuest(options);
   options.memory_bytes = ParseSize(MemorySize(raw.memory), 1u << 20, "memory");
   options.cache_bytes = ParseSize(raw.cache, 1u << 20, "--tc-size");
   options.fast_paths = ParseFastPaths(raw.with, raw.without);
   CheckEngine(options, raw);
-  for (const std::string& device : raw.devices) ParseDevice(device, options);
+  ParseDevices(options, raw);
   if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
       !(options.serial.starts_with("file:") && options.serial.size() > 5) && !IsSerialLine(options.serial)) {
     throw UsageError(

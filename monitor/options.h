@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "monitor/control/control_options.h"
+#include "monitor/net/expansion_options.h"
 #include "monitor/storage/drive_options.h"
 #include "monitor/display/display_options.h"
 #include "translator/emitter.h"
@@ -56,6 +57,7 @@ struct Options {
   std::vector<DriveOptions> drives;  // each with its place
   bool snapshot = false;
   DisplayOptions display;
+  ExpansionOptions expansion;  // cards in the PCI slots
   std::optional<uint16_t> debug_exit_port;
   unsigned debug_exit_port_count = 4;
 

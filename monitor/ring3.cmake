@@ -2,6 +2,12 @@ find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
+pkg_check_modules(SLIRP REQUIRED IMPORTED_TARGET slirp)
+
+# The user-mode network, and what the command line says of cards in the PCI slots.
+add_library(ring3_expansion STATIC net/slirp_network.cpp options_net.cpp properties.cpp)
+target_link_libraries(ring3_expansion PUBLIC ring3_options ring3_virtio ring3_devices ring3_cpu fmt::fmt Threads::Threads
+                                      PRIVATE CLI11::CLI11 PkgConfig::SLIRP)
 
 add_library(ring3_terminal STATIC terminal.cpp)
 target_link_libraries(ring3_terminal PUBLIC ring3_options)
@@ -9,7 +15,8 @@ add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exi
                                  lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
                                  options.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp translating_engine.cpp
-                                 kvm/kvm_engine.cpp storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp)
+                                 kvm/kvm_engine.cpp storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp
+                                 net/expansion_cards.cpp)
 target_sources(ring3_machine PRIVATE options_display.cpp)
 # Control of a running machine.
 target_sources(ring3_machine PRIVATE
@@ -21,7 +28,7 @@ target_sources(ring3_machine PRIVATE
 # Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)
 set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-mgeneral-regs-only>")
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")
-target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices ring3_display ring3_kvm ring3_terminal
+target_link_libraries(ring3_machine PUBLIC ring3_options ring3_translator ring3_interpreter ring3_boot ring3_demo ring3_devices ring3_display ring3_expansion ring3_kvm ring3_terminal
                                            fmt::fmt Threads::Threads
                                     PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json PkgConfig::LIBUNWIND)
 

@@ -52,11 +52,6 @@ void FinishStorageOptions(Options& options) {
   const bool any = std::any_of(options.drives.begin(), options.drives.end(),
                                [](const DriveOptions& drive) { return !drive.image.file.empty(); });
   options.firmware |= any;
-  for (const DriveOptions& drive : options.drives) {
-    if (drive.bus == DriveBus::kVirtio || drive.bus == DriveBus::kNone) {
-      throw UsageError("--drive if=virtio and if=none: ring3 has ide and floppy");
-    }
-  }
   if (any && !options.lockstep.empty()) throw UsageError("--lockstep follows a machine without disks: leave them out");
 }
 

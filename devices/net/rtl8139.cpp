@@ -48,7 +48,12 @@ Rtl8139::Rtl8139(Clock& clock, TimerQueue& timers, PhysicalMemory& memory, Netwo
       window_(*this),
       eeprom_(EepromFor(mac)),
       timer_(timers, [this](uint64_t) { Raise(kTimeout); }),
-      retry_(timers, [this](uint64_t) { OfferAgain(); }) {
+      retry_(timers, [this](uint64_t) {
+        OfferAgain();
+        // A driver may have acknowledged without having read all. On a wire the next frame would remind it.
+        const bool unread = ReceiverOn() && !CPlus(kCPlusRx) && RingRoom() != RingBytes();
+        if (unread && !(Word(kInterruptStatus) & kRxOk)) Raise(kRxOk);
+      }) {
   AddBar(0, BarKind::kIo, kRegisterBytes);
   AddBar(1, BarKind::kMemory, kRegisterBytes);
   SetRegister(pci::kInterruptPin, 1, 1);
@@ -228,6 +233,7 @@ bool Rtl8139::WriteWord(uint32_t offset, uint16_t value) {
       SetWord(kInterruptStatus, Word(kInterruptStatus) & static_cast<uint16_t>(~value));
       UpdateInterrupt();
       OfferAgain();
+      if ((value & kRxOk) && RingRoom() != RingBytes()) retry_.Schedule(clock_.NowNs() + kRetryNs);
       return true;
     case kCPlusCommand:
       if (model_ == Model::kCPlus) SetWord(kCPlusCommand, value & kCPlusWritable);

@@ -9,7 +9,6 @@
 namespace ring3::ninep {
 namespace {
 
-constexpr size_t kHeaderBytes = 7;  // size, type, tag
 constexpr uint8_t kRlerror = 7;
 constexpr size_t kMostFids = 16384;
 constexpr unsigned kMostNames = 16;  // of a walk

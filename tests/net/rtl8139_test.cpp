@@ -226,6 +226,16 @@ TEST_CASE("rtl8139: without room frames wait until the driver has read", "[rtl81
   CHECK(f.Bytes(kRing + 5 * 1508 + 4, 600) == start);
 }
 
+TEST_CASE("rtl8139: a driver that acknowledges frames without reading them is told again", "[rtl8139]") {
+  Fixture f;
+  f.StartReceiver();
+  for (unsigned i = 0; i < 8; ++i) f.network.Arrive(MakeFrame(1500));
+  f.Out(kInterruptStatus, 2, kRxOk);
+  CHECK(f.Status() == 0);
+  AdvanceExactly(f.clock, f.timers, 2'000'000);
+  CHECK(f.Status() == kRxOk);
+}
+
 TEST_CASE("rtl8139: the filter", "[rtl8139]") {
   Fixture f;
   f.StartReceiver(kAcceptMine);

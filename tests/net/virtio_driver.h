@@ -82,7 +82,7 @@ class TestQueue {
 /// Negotiates and sets queues up through the modern interface.
 class ModernDriver {
  public:
-  explicit ModernDriver(VirtioDevice& device) : device_(device), mmio_(*device.BarMemory(4)) { SwitchOn(device); }
+  explicit ModernDriver(VirtioDevice& device) : mmio_(*device.BarMemory(4)) { SwitchOn(device); }
 
   uint64_t Read(uint32_t offset, unsigned size) { return mmio_.ReadMmio(GuestPhysical(offset), size); }
   void Write(uint32_t offset, unsigned size, uint64_t value) { mmio_.WriteMmio(GuestPhysical(offset), size, value); }
@@ -112,7 +112,6 @@ class ModernDriver {
   void Notify(uint16_t index) { Write(0x3000 + 4u * index, 2, index); }
 
  private:
-  VirtioDevice& device_;
   MmioDevice& mmio_;
 };
 

@@ -45,7 +45,7 @@ constexpr uint8_t kFirstLegalVector = 16;
 constexpr uint8_t kBroadcast = 0xFF;
 
 // Local vector table.
-constexpr uint32_t kVector = 0xFF, kDelivery = 0x700, kMasked = 0x10000, kPeriodic = 0x20000, kLevel = 0x8000;
+constexpr uint32_t kVector = 0xFF, kDelivery = 0x700, kMasked = 0x10000, kPeriodic = 0x20000;
 constexpr uint32_t kFixed = 0x000, kExternal = 0x700;
 constexpr std::array<uint32_t, 6> kLvtWritable = {kVector | kMasked | kPeriodic,
                                                   kVector | kDelivery | kMasked,

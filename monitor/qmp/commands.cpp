@@ -61,7 +61,7 @@ void CheckArguments(const std::vector<Parameter>& parameters, const Json& argume
       throw CommandError(kGeneric, fmt::format("Parameter '{}' is missing", p.name));
   }
   for (const auto& [key, value] : arguments.items()) {
-    const auto known = std::ranges::find_if(parameters, [&](const Parameter& p) { return p.name == key; });
+    const auto known = std::ranges::find(parameters, key, &Parameter::name);
     if (known == parameters.end()) throw CommandError(kGeneric, fmt::format("Parameter '{}' is unexpected", key));
     if (!Matches(value, known->type))
       throw CommandError(kGeneric,

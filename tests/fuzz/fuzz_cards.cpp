@@ -25,7 +25,7 @@ class Wire final : public NetworkBackend {
   void Connect(NetworkReceiver& card) override { card_ = &card; }
   void Send(FrameView frame) override { Require(frame.size() <= kLongestFrame, "a frame is too long"); }
   void ReceiveReady() override {
-    while (!waiting_.empty() && card_->ReceiveFrame(waiting_.front())) waiting_.pop_front();
+    while (card_ && !waiting_.empty() && card_->ReceiveFrame(waiting_.front())) waiting_.pop_front();
   }
   void Arrive(std::vector<uint8_t> frame) {
     if (waiting_.size() < 8) waiting_.push_back(std::move(frame));
@@ -33,7 +33,7 @@ class Wire final : public NetworkBackend {
   }
 
  private:
-  NetworkReceiver* card_ = nullptr;
+  NetworkReceiver* card_ = nullptr;  // not every machine has a card
   std::deque<std::vector<uint8_t>> waiting_;
 };
 

@@ -8,18 +8,21 @@
 
 namespace ring3 {
 
-/// Offsets are relative to the block; sizes are 1, 2 or 4.
+/// Offsets are relative to the block; sizes are 1, 2 or 4. A register that is wider than the access may be given whole.
 class RegisterBlock {
  public:
   virtual ~RegisterBlock() = default;
   virtual uint32_t ReadRegister(uint32_t offset, unsigned size) = 0;
+  uint32_t ReadCut(uint32_t offset, unsigned size) {
+    return static_cast<uint32_t>(ReadRegister(offset, size) & ((uint64_t{1} << 8 * size) - 1));
+  }
   virtual void WriteRegister(uint32_t offset, unsigned size, uint32_t value) = 0;
 };
 
 class RegisterPorts final : public PortDevice {
  public:
   explicit RegisterPorts(RegisterBlock& block) : block_(block) {}
-  uint32_t ReadPort(uint16_t port, unsigned size) override { return block_.ReadRegister(port, size); }
+  uint32_t ReadPort(uint16_t port, unsigned size) override { return block_.ReadCut(port, size); }
   void WritePort(uint16_t port, unsigned size, uint32_t value) override { block_.WriteRegister(port, size, value); }
 
  private:
@@ -32,7 +35,7 @@ class RegisterMemory final : public MmioDevice {
   explicit RegisterMemory(RegisterBlock& block) : block_(block) {}
   uint64_t ReadMmio(GuestPhysical address, unsigned size) override {
     const auto offset = static_cast<uint32_t>(address.value);
-    if (size != 8) return block_.ReadRegister(offset, size);
+    if (size != 8) return block_.ReadCut(offset, size);
     const uint64_t low = block_.ReadRegister(offset, 4);
     return low | uint64_t{block_.ReadRegister(offset + 4, 4)} << 32;
   }

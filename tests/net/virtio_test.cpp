@@ -44,6 +44,19 @@ TEST_CASE("virtio: identity and capabilities", "[virtio]") {
   CHECK(seen == 0b11110);
 }
 
+TEST_CASE("virtio: a byte read of a wider legacy register gives a byte", "[virtio]") {
+  constexpr uint16_t kDriverFeatures = 4;
+  PhysicalMemory memory(1u << 20);
+  VirtioRng rng(memory);
+  rng.WriteConfig(pci::kCommand, 2, pci::kCommandIo);
+  PortDevice& ports = *rng.BarPorts(0);
+  const uint32_t features = ports.ReadPort(0, 4);
+  ports.WritePort(kDriverFeatures, 4, features);
+  REQUIRE(features > 0xFFFF);
+  CHECK(ports.ReadPort(0, 1) == (features & 0xFF));
+  CHECK(ports.ReadPort(kDriverFeatures, 2) == (features & 0xFFFF));
+}
+
 TEST_CASE("virtio: the modern interface refuses what was not offered", "[virtio]") {
   PhysicalMemory memory(1u << 20);
   VirtioRng rng(memory);

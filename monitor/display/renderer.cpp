@@ -74,7 +74,7 @@ Changes Renderer::Draw(Frame& frame) {
   LineWalker line(scene_.mode);
   for (int y = 0; y < frame.height; ++y, line.Next()) {
     if (!LineMayDiffer(line, y)) continue;
-    DrawLine(line, y);
+    DrawLine(line, y, static_cast<size_t>(frame.width));
     StoreLine(frame, y, changes);
   }
   vga_.Memory().Clean();
@@ -127,11 +127,10 @@ bool Renderer::LineMayDiffer(const LineWalker& line, int y) const {
   }
 }
 
-/// Leaves the line in line_.
-void Renderer::DrawLine(const LineWalker& line, int y) {
+/// Leaves the line in line_. A blank one is as wide as the frame, whatever the mode's registers say.
+void Renderer::DrawLine(const LineWalker& line, int y, size_t width) {
   const DisplayMode& mode = scene_.mode;
   const uint8_t* memory = vga_.Memory().Data();
-  const auto width = static_cast<size_t>(mode.width);
   line_.resize(width);
   if (mode.kind == DisplayMode::Kind::kBlank) return std::fill(line_.begin(), line_.end(), 0);
   if (mode.kind == DisplayMode::Kind::kLinear) {

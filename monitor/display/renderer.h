@@ -32,7 +32,7 @@ class Renderer {
   void Resize(Frame& frame, Changes& changes) const;
   void CompareText(const Frame& frame, const TextScreen& text);
   bool LineMayDiffer(const LineWalker& line, int y) const;
-  void DrawLine(const LineWalker& line, int y);
+  void DrawLine(const LineWalker& line, int y, size_t width);
   void StoreLine(Frame& frame, int y, Changes& changes) const;
 
   Vga& vga_;

@@ -307,8 +307,7 @@ bool Move(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
 
 /// Lets translated code find the page itself from now on.
 bool Share(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
-  const bool writes = move.writes || move.kind == SoftKind::kStore || move.kind == SoftKind::kStoreImmediate;
-  const Access access{writes ? AccessType::kWrite : AccessType::kRead, vcpu.cpu.state.cpl == 3};
+  const Access access{move.Writes() ? AccessType::kWrite : AccessType::kRead, vcpu.cpu.state.cpl == 3};
   return vcpu.cpu.memory.Share(GuestLinear(linear), move.bytes, access);
 }
 

@@ -76,8 +76,7 @@ bool BtEngine::DeliverSoftFault() {
   const GuestLinear linear(address);
   Cpu& cpu = vcpu_.cpu;
   if (linear.PageOffset() + move->bytes > kPageSize || PagesWithheld()) return false;
-  const bool reads = move->kind == SoftKind::kLoad || (move->kind == SoftKind::kInline && !move->writes);
-  const Access access = reads ? cpu.Read() : cpu.Write();
+  const Access access = move->Writes() ? cpu.Write() : cpu.Read();
   const WalkResult walk = Walk(cpu.memory.Physical(), mmu_.Paging(), linear, access);
   if (walk.ok) return false;
   MonitorActs();

@@ -63,13 +63,12 @@ bool IsPlainOperand(const ZydisDecodedOperand& op) {
   return in_encoding && op.mem.type == ZYDIS_MEMOP_TYPE_MEM && op.size != 0 && op.size <= 8 * kYmmBytes;
 }
 
-/// The x87 notes where its operands are.
 std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
   if (!AllowsInlineAccess(insn)) return std::nullopt;
   const ZydisDecodedOperand& memory = *insn.MemoryOperand();
   return SoftMove{.kind = SoftKind::kInline,
                   .bytes = static_cast<uint8_t>(memory.size / 8),
-                  .writes = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
+                  .modifies = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
                   .faults_first = insn.row.unit == Unit::kNone};
 }
 
@@ -88,6 +87,7 @@ std::optional<SoftMove> DataMove(const GuestInstruction& insn) {
 
 }  // namespace
 
+/// Not for the x87, which notes where its operands are.
 bool AllowsInlineAccess(const GuestInstruction& insn) {
   if (insn.row.cls != InstructionClass::kIdentical || insn.row.unit == Unit::kX87) return false;
   if (insn.ReachesBeyondOperand()) return false;

@@ -24,7 +24,7 @@ enum class SoftKind : uint8_t {
 struct SoftMove {
   SoftKind kind;
   uint8_t bytes = 4;         // of the access, or of an element
-  bool writes = false;       // of kInline: the access is a write as well
+  bool modifies = false;     // of kInline: the access is a write as well
   bool faults_first = true;  // a page fault comes before any other exception, and for the first byte
   uint8_t gpr = 0;           // of kLoad and kStore
   uint8_t shift = 0;         // 8 for AH, CH, DH and BH
@@ -34,6 +34,8 @@ struct SoftMove {
   uint32_t immediate = 0;
 
   auto operator<=>(const SoftMove&) const = default;
+  /// Whether the access, which is no string's, needs a writable page.
+  bool Writes() const { return modifies || kind == SoftKind::kStore || kind == SoftKind::kStoreImmediate; }
   bool IsString() const { return kind == SoftKind::kMoveString || kind == SoftKind::kStoreString; }
 };
 

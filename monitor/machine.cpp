@@ -29,6 +29,11 @@ constexpr unsigned kFirstFamilyWithApic = 6;
 
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
 
+timespec ToTimespec(uint64_t ns) {
+  return {.tv_sec = static_cast<time_t>(ns / kNanosecondsPerSecond),
+          .tv_nsec = static_cast<long>(ns % kNanosecondsPerSecond)};
+}
+
 int OpenSerial(const std::string& serial) {
   if (serial == "none" || IsSerialLine(serial)) return -1;
   if (!serial.starts_with("file:")) return STDOUT_FILENO;
@@ -378,10 +383,7 @@ void Machine::ArmTimer() {
   if (armed_deadline_ && *armed_deadline_ <= clock_.NowNs()) armed_deadline_.reset();  // it has gone off
   if (ArmedInTime()) return;
   armed_deadline_ = board_.NextDeadline();
-  itimerspec at = {};
-  const uint64_t host_time = clock_.SourceTimeOf(*armed_deadline_);
-  at.it_value.tv_sec = static_cast<time_t>(host_time / kNanosecondsPerSecond);
-  at.it_value.tv_nsec = static_cast<long>(host_time % kNanosecondsPerSecond);
+  const itimerspec at{.it_interval = {}, .it_value = ToTimespec(clock_.SourceTimeOf(*armed_deadline_))};
   timer_settime(host_timer_, TIMER_ABSTIME, &at, nullptr);
 }
 
@@ -411,9 +413,7 @@ void Machine::WaitFor(const sigset_t& signals) {
     return;
   }
   const uint64_t now = host_clock_.NowNs(), end = TimeLimit();
-  const uint64_t left = end > now ? end - now : 0;
-  const timespec patience{.tv_sec = static_cast<time_t>(left / kNanosecondsPerSecond),
-                          .tv_nsec = static_cast<long>(left % kNanosecondsPerSecond)};
+  const timespec patience = ToTimespec(end > now ? end - now : 0);
   if (sigtimedwait(&signals, nullptr, &patience) < 0 && errno == EAGAIN) Stop(exit_code::kTimeLimit);
 }
 

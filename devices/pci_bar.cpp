@@ -48,7 +48,7 @@ PciBar::Shown PciBar::MapMemory(PhysicalMemory* memory, uint32_t address) {
   if (BackedMemory* backed = function_.BarBacked(index_)) {
     return memory->AttachBacked(*backed, GuestPhysical(address)) ? Shown::kBacked : Shown::kNothing;
   }
-  mmio_ = function_.BarMemory(index_);
+  mmio_ = index_ == PciDevice::kRomBar ? function_.Rom() : function_.BarMemory(index_);
   if (!mmio_ || !memory->IsFree(GuestPhysical(address), function_.BarBytes(index_))) return Shown::kNothing;
   memory->AttachMmio(GuestPhysical(address), function_.BarBytes(index_), *this);
   return Shown::kMmio;

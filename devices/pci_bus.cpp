@@ -52,8 +52,10 @@ void PciBus::AddressRegister::WritePort(uint16_t port, unsigned size, uint32_t w
 }
 
 uint32_t PciBus::DataRegister::ReadPort(uint16_t port, unsigned size) {
-  const PciDevice* device = bus_.Selected();
-  return device ? device->ReadConfig(bus_.SelectedOffset(port), size) : kNoDevice;
+  PciDevice* device = bus_.Selected();
+  if (!device) return kNoDevice;
+  device->ConfigReadNext(bus_.SelectedOffset(port), size);
+  return device->ReadConfig(bus_.SelectedOffset(port), size);
 }
 
 void PciBus::DataRegister::WritePort(uint16_t port, unsigned size, uint32_t value) {

@@ -1,6 +1,9 @@
 #include "devices/pci_device.h"
 
+#include <algorithm>
+#include <bit>
 #include <stdexcept>
+#include <utility>
 
 #include "devices/pci_bus.h"
 
@@ -71,8 +74,10 @@ void PciDevice::AddBar(unsigned index, BarKind kind, uint32_t size) {
   bar_bytes_[index] = size;
 }
 
-void PciDevice::AddRomBar(uint32_t size) {
-  if (size < kSmallestRom || (size & (size - 1)) != 0) throw std::invalid_argument("bad PCI ROM size");
+void PciDevice::SetRom(std::vector<uint8_t> bytes) {
+  if (bytes.empty()) return;
+  const auto size = std::bit_ceil(std::max(kSmallestRom, static_cast<uint32_t>(bytes.size())));
+  rom_.emplace(std::move(bytes));
   AllowWrites(pci::kRomBar, 4, ~(size - 1) | pci::kRomEnable);
   bar_bytes_[kRomBar] = size;
 }

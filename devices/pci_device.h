@@ -3,7 +3,10 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
+#include "devices/option_rom.h"
 #include "devices/port_bus.h"
 #include "shadowmmu/physical_memory.h"
 
@@ -55,6 +58,7 @@ class PciDevice {
   };
   enum class BarKind { kIo, kMemory, kPrefetchableMemory };
   static constexpr unsigned kBarCount = 6;
+  static constexpr uint32_t kMostRomBytes = 16u << 20;
   static constexpr unsigned kRomBar = kBarCount;  // the expansion ROM's index among the base address registers
 
   explicit PciDevice(const Identity& identity);
@@ -78,6 +82,11 @@ class PciDevice {
   virtual MmioDevice* BarMemory(unsigned /*index*/) { return nullptr; }
   virtual BackedMemory* BarBacked(unsigned /*index*/) { return nullptr; }
 
+  /// Gives the function an expansion ROM of up to kMostRomBytes, before it is placed on the bus. Empty: none.
+  void SetRom(std::vector<uint8_t> bytes);
+  /// nullptr where there is none.
+  OptionRom* Rom() { return rom_ ? &*rom_ : nullptr; }
+
   /// Asserts or withdraws the function's INTx# pin (kInterruptPin says which). Level-triggered and shared; the guest
   /// may have it disabled in the command register.
   void SetInterrupt(bool asserted);
@@ -95,9 +104,8 @@ class PciDevice {
   void ClearOnWrite(uint8_t offset, unsigned size, uint32_t mask);
   /// Declares a base address register for `size` bytes, a power of two (at least 4 for I/O, 16 for memory).
   void AddBar(unsigned index, BarKind kind, uint32_t size);
-  /// Declares the expansion ROM's register for `size` bytes, a power of two of at least 2 KiB; BarMemory(kRomBar) or
-  /// BarBacked(kRomBar) answers.
-  void AddRomBar(uint32_t size);
+  /// The guest is about to read these bytes: what is made by looking at it can be stored by ForceRegister().
+  virtual void ConfigReadNext(uint8_t /*offset*/, unsigned /*size*/) {}
   /// The guest wrote these bytes; registers already have their new values.
   virtual void ConfigWritten(uint8_t offset, unsigned size);
 
@@ -110,6 +118,7 @@ class PciDevice {
   PciBus* bus_ = nullptr;  // once it was placed there
   std::array<uint32_t, kBarCount + 1> bar_bytes_{};
   bool interrupt_ = false;
+  std::optional<OptionRom> rom_;
   Space config_{};
   Space reset_values_{};
   Space writable_{};

@@ -104,12 +104,18 @@ uint8_t BootDevice(char letter) {
   }
 }
 
-void StoreBootOrder(Rtc146818& rtc, const std::string& order) {
-  const auto device = [&](size_t place) {
-    return static_cast<uint8_t>(place < order.size() ? BootDevice(order[place]) : 0);
-  };
-  rtc.SetCmos(kCmosBootFirst, static_cast<uint8_t>(device(1) << 4 | device(0)));
-  rtc.SetCmos(kCmosBootThird, static_cast<uint8_t>(device(2) << 4 | kSkipFloppySignature));
+void DescribeBoot(FwCfg& config, const BootMenuOptions& boot, const BootOrder& order) {
+  if (const Bytes file = order.File(boot.strict); !file.empty()) config.SetFile("bootorder", file);
+  if (boot.menu_wait_ms) {
+    Bytes file;
+    AppendField<uint16_t>(file, *boot.menu_wait_ms);
+    config.SetFile("etc/boot-menu-wait", file);
+  }
+  if (boot.retry_ms) {
+    Bytes file;
+    AppendField<uint32_t>(file, *boot.retry_ms);
+    config.SetFile("etc/boot-fail-wait", file);
+  }
 }
 
 }  // namespace
@@ -126,12 +132,20 @@ Bytes ReadFirmware(const Options& options) {
   return ReadBios(kSeaBios);
 }
 
-void DescribeMachine(Board& board, const Options& options) {
+void StoreBootLetters(Rtc146818& rtc, const std::string& letters) {
+  const auto device = [&](size_t place) {
+    return static_cast<uint8_t>(place < letters.size() ? BootDevice(letters[place]) : 0);
+  };
+  rtc.SetCmos(kCmosBootFirst, static_cast<uint8_t>(device(1) << 4 | device(0)));
+  rtc.SetCmos(kCmosBootThird, static_cast<uint8_t>(device(2) << 4 | kSkipFloppySignature));
+}
+
+void DescribeMachine(Board& board, const Options& options, const BootOrder& order) {
   FwCfg& config = *board.Config();
   config.SetNumber(FwCfg::kRamBytes, options.memory_bytes, 8);
   config.SetNumber(FwCfg::kCpuCount, 1, 2);
   config.SetNumber(FwCfg::kMostCpus, 1, 2);
-  config.SetNumber(FwCfg::kBootMenu, options.boot_menu ? 1 : 0, 2);
+  config.SetNumber(FwCfg::kBootMenu, options.boot.menu ? 1 : 0, 2);
   config.SetNumber(FwCfg::kNoGraphics, options.nographic ? 1 : 0, 2);
   config.SetFile("etc/e820", MemoryMapFile(options.memory_bytes));
   // Firmware chooses where the power management registers go before it asks for the tables.
@@ -146,7 +160,8 @@ void DescribeMachine(Board& board, const Options& options) {
   const SmbiosImage smbios = BuildSmbios(options.memory_bytes);
   config.SetFile("etc/smbios/smbios-anchor", smbios.anchor);
   config.SetFile("etc/smbios/smbios-tables", smbios.tables);
-  StoreBootOrder(board.Rtc(), options.boot_order);
+  DescribeBoot(config, options.boot, order);
+  StoreBootLetters(board.Rtc(), options.boot.once.empty() ? options.boot.order : options.boot.once);
 }
 
 }  // namespace ring3

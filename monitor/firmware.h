@@ -5,6 +5,7 @@
 
 #include "devices/board.h"
 #include "monitor/boot/little_endian.h"
+#include "monitor/boot_order.h"
 #include "monitor/options.h"
 
 namespace ring3 {
@@ -15,6 +16,9 @@ Bytes ReadFirmware(const Options& options);
 
 /// Fills in the configuration device (memory map, ACPI and SMBIOS tables, what to boot) and CMOS for firmware such as
 /// SeaBIOS. The board outlives the configuration device.
-void DescribeMachine(Board& board, const Options& options);
+void DescribeMachine(Board& board, const Options& options, const BootOrder& order);
+
+/// CMOS: the letters to boot from, from the next RESET on.
+void StoreBootLetters(Rtc146818& rtc, const std::string& letters);
 
 }  // namespace ring3

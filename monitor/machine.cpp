@@ -88,7 +88,10 @@ Machine::Machine(const Options& options)
   }
   if (!bios_.empty()) {
     InstallBios(bios_, physical_);
-    DescribeMachine(board_, options_);
+    BootOrder order;
+    order.AddDrives(options.drives);
+    if (cards_) cards_->AddTo(order);
+    DescribeMachine(board_, options_, order);
   }
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
@@ -221,6 +224,7 @@ void Machine::ResetMachine() {
     return;
   }
   board_.Reset();
+  if (!options_.boot.once.empty()) StoreBootLetters(board_.Rtc(), options_.boot.order);
   if (storage_) storage_->Reset();
   StartGuest();
   control_->NoteReset();

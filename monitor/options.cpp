@@ -73,8 +73,8 @@ void ParseDevice(const std::string& text, Options& options) {
     at = next;
   }
   if (name != "isa-debug-exit") {
-    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, {})", name,
-                                 ExpansionDeviceNames()));
+    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, {}, {})", name,
+                                 DriveList::kDeviceNames, ExpansionDeviceNames()));
   }
   options.debug_exit_port = 0x501;
   options.debug_exit_port_count = 2;
@@ -210,6 +210,17 @@ void CheckGuest(const Options& options) {
   }
 }
 
+/// They join the --drive options.
+void TakeDriveDevices(Options& options, RawOptions& raw) {
+  const auto is_drive = [](const std::string& device) {
+    return DriveList::IsDevice(device.substr(0, device.find(',')));
+  };
+  for (const std::string& device : raw.devices) {
+    if (is_drive(device)) options.drive_list.AddDevice(device);
+  }
+  std::erase_if(raw.devices, is_drive);
+}
+
 void ParseDevices(Options& options, const RawOptions& raw) {
   RawExpansionOptions expansion = raw.expansion;
   for (const std::string& device : raw.devices) {
@@ -302,6 +313,7 @@ Options ParseOptions(int argc, const char* const* argv) {
     PrintFastPaths();
     std::exit(exit_code::kSuccess);
   }
+  TakeDriveDevices(options, raw);
   FinishStorageOptions(options);
   Check(options, raw);
   return options;

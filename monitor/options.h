@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "monitor/control/control_options.h"
+#include "monitor/display/display_options.h"
 #include "monitor/net/expansion_options.h"
 #include "monitor/storage/drive_options.h"
-#include "monitor/display/display_options.h"
 #include "translator/emitter.h"
 
 namespace ring3 {
@@ -28,15 +28,24 @@ inline constexpr int kDifference = 5;   // --lockstep found one
 inline constexpr int kTimeLimit = 124;  // --max-seconds
 }  // namespace exit_code
 
+/// --boot
+struct BootMenuOptions {
+  std::string order = "cad";  // up to three of a, c, d, n
+  std::string once;           // empty, or the order of the first start
+  bool menu = false;
+  bool strict = false;                   // nothing is tried that has no bootindex
+  std::optional<uint16_t> menu_wait_ms;  // unset: the firmware's
+  std::optional<uint32_t> retry_ms;      // where nothing boots; unset: never
+};
+
 struct Options {
   Command command = Command::kRun;
   std::string kernel, initrd, append;
-  std::string bios;                // instead of a kernel; empty: SeaBIOS, where the machine starts by firmware
-  bool firmware = false;           // an option was given that needs firmware to boot by
-  std::string boot_order = "cad";  // up to three of a, c, d, n
-  bool boot_menu = false;
+  std::string bios;       // instead of a kernel; empty: SeaBIOS, where the machine starts by firmware
+  bool firmware = false;  // an option was given that needs firmware to boot by
+  BootMenuOptions boot;
   bool apic = true;
-  bool nographic = false;  // firmware talks to COM1, too
+  bool nographic = false;    // firmware talks to COM1, too
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
   std::string serial = "stdio";  // stdio, file:F or none
@@ -52,7 +61,7 @@ struct Options {
   std::string lockstep_from;             // empty: from the start; else once COM1 has written this
   std::optional<uint64_t> rtc_start_ns;  // time of day at the start, since 1970; nothing: the host's
   ControlOptions control;
-  Sabotage sabotage;  // for tests of lockstep
+  Sabotage sabotage;                 // for tests of lockstep
   DriveList drive_list;              // as they were given
   std::vector<DriveOptions> drives;  // each with its place
   bool snapshot = false;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <sstream>
 
 #include "monitor/cpu/fault.h"
@@ -13,13 +14,20 @@ namespace {
 constexpr size_t kMostBootDevices = 3;
 constexpr char kBootDevices[] = "acdn";
 
-void SetOrder(const std::string& order, Options& options) {
+void CheckOrder(const std::string& order) {
   const bool known = order.find_first_not_of(kBootDevices) == std::string::npos;
   if (!known || order.empty() || order.size() > kMostBootDevices) {
     throw UsageError(fmt::format(
         "--boot {}: the order is up to three of a (floppy), c (hard disk), d (CD-ROM), n (network)", order));
   }
-  options.boot_order = order;
+}
+
+uint32_t ParseMilliseconds(const std::string& name, const std::string& value, uint32_t most) {
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc() || end != value.data() + value.size() || number > most)
+    throw UsageError(fmt::format("--boot {}={}: say milliseconds, at most {}", name, value, most));
+  return number;
 }
 
 /// "dc", or "order=dc,menu=on" as QEMU has it.
@@ -29,12 +37,24 @@ void ParseBoot(const std::string& text, Options& options) {
     const size_t equals = part.find('=');
     const std::string name = equals == std::string::npos ? "order" : part.substr(0, equals);
     const std::string value = equals == std::string::npos ? part : part.substr(equals + 1);
-    if (name == "order") {
-      SetOrder(value, options);
-    } else if (name == "menu" && (value == "on" || value == "off")) {
-      options.boot_menu = value == "on";
+    BootMenuOptions& boot = options.boot;
+    const bool is_switch = value == "on" || value == "off";
+    if (name == "order" || name == "once") {
+      CheckOrder(value);
+      (name == "order" ? boot.order : boot.once) = value;
+    } else if (name == "menu" && is_switch) {
+      boot.menu = value == "on";
+    } else if (name == "strict" && is_switch) {
+      boot.strict = value == "on";
+    } else if (name == "splash-time") {
+      boot.menu_wait_ms = static_cast<uint16_t>(ParseMilliseconds(name, value, 0xFFFF));
+    } else if (name == "reboot-timeout") {
+      boot.retry_ms = ParseMilliseconds(name, value, 0xFFFF);
     } else {
-      throw UsageError(fmt::format("--boot {}: say order=LETTERS, menu=on or menu=off", part));
+      throw UsageError(
+          fmt::format("--boot {}: say order=LETTERS, once=LETTERS, menu=on|off, strict=on|off, splash-time=MS or "
+                      "reboot-timeout=MS",
+                      part));
     }
   }
 }
@@ -45,7 +65,8 @@ void AddFirmwareOptions(CLI::App& run, Options& options) {
   run.add_option("--bios", options.bios, "start this ROM image (64K to 256K) at its reset vector instead of a kernel");
   run.add_option_function<std::string>(
          "--boot", [&options](const std::string& text) { ParseBoot(text, options), options.firmware = true; },
-         "boot by firmware from a (floppy), c (hard disk), d (CD-ROM), n (network) in this order; menu=on asks")
+         "boot by firmware from a (floppy), c (hard disk), d (CD-ROM), n (network) in this order; once=d for the first "
+         "start alone, menu=on asks; -drive and -device have bootindex=N")
       ->type_name("ORDER");
   run.add_option_function<std::string>(
          "--firmware-log",

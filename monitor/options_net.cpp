@@ -12,6 +12,7 @@
 #include "monitor/cpu/fault.h"
 #include "monitor/net/expansion_options.h"
 #include "monitor/properties.h"
+#include "monitor/storage/drive_options.h"
 
 namespace ring3 {
 namespace {
@@ -152,6 +153,11 @@ void TakeSlot(Properties& properties, ExpansionCard& card) {
   card.slot = static_cast<unsigned>(slot);
 }
 
+void TakeBoot(Properties& properties, ExpansionCard& card) {
+  if (const auto index = properties.Take("bootindex")) card.boot_index = ParseBootIndex(*index);
+  card.rom_file = properties.Take("romfile");
+}
+
 class Parser {
  public:
   explicit Parser(const RawExpansionOptions& raw) : raw_(raw) {}
@@ -231,8 +237,9 @@ class Parser {
       ExpansionCard& card = AddCard(network, which);
       if (mac) card.mac = ParseMac(properties, *mac);
       TakeSlot(properties, card);
+      TakeBoot(properties, card);
     }
-    properties.ExpectNothingElse(std::string("model, mac, addr, ") + kUserProperties);
+    properties.ExpectNothingElse(std::string("model, mac, addr, bootindex, romfile, ") + kUserProperties);
   }
 
   /// Whether QEMU's older "--net nic" is among the options, so that "--net user" is just its network.
@@ -258,7 +265,8 @@ class Parser {
       if (!network) properties.Refuse("it needs netdev=ID of a --netdev");
       card.network = *network;
       if (const auto mac = properties.Take("mac")) card.mac = ParseMac(properties, *mac);
-      properties.ExpectNothingElse("netdev, mac, " + common);
+      TakeBoot(properties, card);
+      properties.ExpectNothingElse("netdev, mac, bootindex, romfile, " + common);
     } else if (name.starts_with("virtio-rng")) {
       card.kind = ExpansionCard::Kind::kEntropy;
       properties.Take("rng");
@@ -277,7 +285,8 @@ class Parser {
       if (!drive) properties.Refuse("it needs drive=ID of a --drive with if=none");
       card.drive = *drive;
       properties.Take("serial");
-      properties.ExpectNothingElse("drive, serial, " + common);
+      if (const auto index = properties.Take("bootindex")) card.boot_index = ParseBootIndex(*index);
+      properties.ExpectNothingElse("drive, serial, bootindex, " + common);
     }
     options_.cards.push_back(card);
   }

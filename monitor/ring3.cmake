@@ -11,12 +11,12 @@ target_link_libraries(ring3_expansion PUBLIC ring3_options ring3_virtio ring3_de
 
 add_library(ring3_terminal STATIC terminal.cpp)
 target_link_libraries(ring3_terminal PUBLIC ring3_options)
-add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp light_callouts.cpp
+add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp boot_order.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp light_callouts.cpp
                                  lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
                                  lockstep/replica.cpp lockstep/report.cpp machine.cpp
                                  options.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp translating_engine.cpp
                                  kvm/kvm_engine.cpp storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp
-                                 net/expansion_cards.cpp)
+                                 net/boot_rom.cpp net/expansion_cards.cpp)
 target_sources(ring3_machine PRIVATE options_display.cpp)
 # Control of a running machine.
 target_sources(ring3_machine PRIVATE

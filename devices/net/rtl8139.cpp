@@ -294,7 +294,7 @@ bool Rtl8139::IsPlain(uint32_t offset) const {
   if (within(kRxConfig, 4) || within(kTxAddress0, 16) || within(kRxBuffer, 4)) return true;
   const bool address = within(kMac, 6) || within(kMulticast, 8);
   const bool timer = within(kTimerInterrupt, 4);
-  return address || timer || (model_ == Model::kCPlus && (within(kRxMaxSize, 2) || within(kRxRing, 8)));
+  return address || timer || (model_ == Model::kCPlus && within(kRxRing, 8));
 }
 
 void Rtl8139::WritePlain(uint32_t offset, uint8_t value) {

@@ -43,7 +43,6 @@ enum Register : uint8_t {
   kExpansion = 0x6A,
   kConfig5 = 0xD8,
   kTxPoll = 0xD9,        // C+
-  kRxMaxSize = 0xDA,     // C+, 2 bytes
   kCPlusCommand = 0xE0,  // C+, 2 bytes
   kRxRing = 0xE4,        // C+, 8 bytes
 };

@@ -22,11 +22,10 @@ VideoCard::VideoCard(Clock& clock, PhysicalMemory& physical, PortBus& ports, std
     : PciDevice({.vendor = kVendor, .device = kDevice, .class_code = kClassVga, .revision = kRevisionWithRegisterBar}),
       memory_(physical, physical.AddBacked(kMemoryBytes)),
       vga_(clock, memory_),
-      registers_(vga_),
-      rom_(std::move(bios)) {
+      registers_(vga_) {
   AddBar(kMemoryBar, BarKind::kPrefetchableMemory, kMemoryBytes);
   AddBar(kRegisterBar, BarKind::kMemory, RegisterWindow::kBytes);
-  if (!rom_.Empty()) AddRomBar(kMostRomBytes);
+  SetRom(std::move(bios));
   ports.Attach(Vga::kFirstPort, Vga::kPortCount, vga_, "VGA");
   ports.Attach(Vga::kBochsIndexPort, Vga::kBochsPortCount, vga_.BochsPorts(), "Bochs display");
   physical.AttachMmio(GuestPhysical(VgaWindow::kFirst), VgaWindow::kBytes, vga_.Window());
@@ -42,10 +41,7 @@ void VideoCard::Reset() {
   vga_.Reset();
 }
 
-MmioDevice* VideoCard::BarMemory(unsigned index) {
-  if (index == kRegisterBar) return &registers_;
-  return index == kRomBar ? &rom_ : nullptr;
-}
+MmioDevice* VideoCard::BarMemory(unsigned index) { return index == kRegisterBar ? &registers_ : nullptr; }
 
 BackedMemory* VideoCard::BarBacked(unsigned index) { return index == kMemoryBar ? memory_.Backed() : nullptr; }
 
@@ -68,15 +64,6 @@ void VideoCard::RegisterWindow::WriteMmio(GuestPhysical address, unsigned size, 
   } else if (at - kBochsAt < kBochsBytes && (at & 1) == 0) {
     vga_.WriteBochs(static_cast<uint16_t>((at - kBochsAt) / 2), static_cast<uint16_t>(value));
   }
-}
-
-uint64_t VideoCard::Rom::ReadMmio(GuestPhysical address, unsigned size) {
-  uint64_t value = 0;
-  for (unsigned i = 0; i < size; ++i) {
-    const uint64_t at = address.value + i;
-    value |= uint64_t{at < bytes_.size() ? bytes_[at] : uint8_t{0xFF}} << (8 * i);
-  }
-  return value;
 }
 
 }  // namespace ring3

@@ -14,11 +14,11 @@ namespace ring3 {
 class VideoCard final : public PciDevice {
  public:
   static constexpr uint32_t kMemoryBytes = 16u << 20;
-  static constexpr uint32_t kMostRomBytes = 64u << 10;
+  static constexpr uint32_t kMostBiosBytes = 64u << 10;
   /// What PhysicalMemory has to promise for the card.
   static constexpr uint64_t kBackedBytes = kMemoryBytes;
 
-  /// `bios` is the video BIOS, up to kMostRomBytes, or empty. Throws std::logic_error where the VGA's ports or window
+  /// `bios` is the video BIOS, up to kMostBiosBytes, or empty. Throws std::logic_error where the VGA's ports or window
   /// are taken.
   VideoCard(Clock& clock, PhysicalMemory& physical, PortBus& ports, std::vector<uint8_t> bios);
 
@@ -44,21 +44,10 @@ class VideoCard final : public PciDevice {
    private:
     Vga& vga_;
   };
-  class Rom final : public MmioDevice {
-   public:
-    explicit Rom(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {}
-    uint64_t ReadMmio(GuestPhysical address, unsigned size) override;
-    void WriteMmio(GuestPhysical, unsigned, uint64_t) override {}
-    bool Empty() const { return bytes_.empty(); }
-
-   private:
-    std::vector<uint8_t> bytes_;
-  };
 
   VideoMemory memory_;
   Vga vga_;
   RegisterWindow registers_;
-  Rom rom_;
 };
 
 }  // namespace ring3

@@ -55,9 +55,13 @@ constexpr uint16_t kNoVector = 0xFFFF;
 // PCI capabilities (4.1.4).
 constexpr uint8_t kCapabilitiesPointer = 0x34, kVendorSpecific = 0x09;
 constexpr uint16_t kStatusCapabilities = 0x0010;
-constexpr uint8_t kCommonType = 1, kNotifyType = 2, kInterruptType = 3, kConfigType = 4;
+constexpr uint8_t kCommonType = 1, kNotifyType = 2, kInterruptType = 3, kConfigType = 4, kWindowType = 5;
 constexpr uint8_t kCapabilityBytes = 16, kNotifyCapabilityBytes = 20;
 constexpr uint8_t kFirstCapability = 0x40;
+// The window through configuration space (4.1.4.9), at the end of the list.
+constexpr uint8_t kWindow = kFirstCapability + 3 * kCapabilityBytes + kNotifyCapabilityBytes;
+constexpr uint8_t kWindowBar = kWindow + 4, kWindowOffset = kWindow + 8, kWindowLength = kWindow + 12,
+                  kWindowData = kWindow + 16, kWindowCapabilityBytes = 20;
 
 uint32_t LegacyBarBytes(unsigned config_bytes) {
   uint32_t bytes = 0x20;
@@ -99,8 +103,33 @@ void VirtioDevice::AddCapabilities() {
   AddCapability(kFirstCapability, kSecond, kCapabilityBytes, kCommonType, kCommonOffset, kPartBytes);
   AddCapability(kSecond, kThird, kCapabilityBytes, kInterruptType, kInterruptOffset, kPartBytes);
   AddCapability(kThird, kFourth, kCapabilityBytes, kConfigType, kConfigOffset, kPartBytes);
-  AddCapability(kFourth, 0, kNotifyCapabilityBytes, kNotifyType, kNotifyOffset, kPartBytes);
+  AddCapability(kFourth, kWindow, kNotifyCapabilityBytes, kNotifyType, kNotifyOffset, kPartBytes);
   SetRegister(kFourth + kCapabilityBytes, 4, kNotifyStride);
+  AddCapability(kWindow, 0, kWindowCapabilityBytes, kWindowType, 0, 0);
+  AllowWrites(kWindowBar, 1, 0xFF);
+  for (const uint8_t field : {kWindowOffset, kWindowLength, kWindowData}) AllowWrites(field, 4, ~0u);
+}
+
+/// What the guest has chosen there; false where that is no access.
+bool VirtioDevice::ConfigWindow(uint32_t& offset, unsigned& size) const {
+  offset = ReadConfig(kWindowOffset, 4);
+  size = ReadConfig(kWindowLength, 4);
+  const bool access = size == 1 || size == 2 || size == 4;
+  return access && ReadConfig(kWindowBar, 1) == kModernBar && offset < kModernBytes && offset % size == 0;
+}
+
+void VirtioDevice::ConfigReadNext(uint8_t offset, unsigned size) {
+  uint32_t at;
+  unsigned length;
+  if (offset + size <= kWindowData || offset >= kWindowData + 4 || !ConfigWindow(at, length)) return;
+  ForceRegister(kWindowData, 4, modern_.ReadCut(at, length));
+}
+
+void VirtioDevice::ConfigWritten(uint8_t offset, unsigned size) {
+  uint32_t at;
+  unsigned length;
+  if (offset + size <= kWindowData || offset >= kWindowData + 4 || !ConfigWindow(at, length)) return;
+  WriteModern(at, length, static_cast<uint32_t>(ReadConfig(kWindowData, 4) & ((uint64_t{1} << 8 * length) - 1)));
 }
 
 void VirtioDevice::AddCapability(uint8_t at, uint8_t next, uint8_t length, uint8_t type, uint32_t offset,

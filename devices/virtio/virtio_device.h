@@ -91,6 +91,9 @@ class VirtioDevice : public PciDevice {
     VirtioDevice& device_;
   };
 
+  void ConfigReadNext(uint8_t offset, unsigned size) override;
+  void ConfigWritten(uint8_t offset, unsigned size) override;
+  bool ConfigWindow(uint32_t& offset, unsigned& size) const;
   void AddCapabilities();
   void AddCapability(uint8_t at, uint8_t next, uint8_t length, uint8_t type, uint32_t offset, uint32_t bytes);
   uint32_t ReadLegacy(uint32_t offset, unsigned size);

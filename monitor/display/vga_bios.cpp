@@ -35,7 +35,7 @@ bool IsFont(std::span<const uint8_t> bytes) {
 std::vector<uint8_t> ReadVgaBios() {
   std::ifstream file(kPath, std::ios::binary);
   std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file), {}};
-  if (bytes.size() > VideoCard::kMostRomBytes) bytes.clear();
+  if (bytes.size() > VideoCard::kMostBiosBytes) bytes.clear();
   return bytes;
 }
 

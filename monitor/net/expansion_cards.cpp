@@ -13,6 +13,7 @@
 #include "devices/virtio/virtio_net.h"
 #include "devices/virtio/virtio_rng.h"
 #include "monitor/cpu/fault.h"
+#include "monitor/net/boot_rom.h"
 #include "monitor/storage/storage.h"
 
 namespace ring3 {
@@ -59,6 +60,7 @@ std::vector<ExpansionCard> WithDrives(std::vector<ExpansionCard> cards, const st
     ExpansionCard card;
     card.kind = ExpansionCard::Kind::kBlock;
     card.drive = drive.id;
+    card.boot_index = drive.boot_index;
     cards.push_back(card);
   }
   return cards;
@@ -76,11 +78,13 @@ ExpansionCards::ExpansionCards(const ExpansionOptions& options, Board& board, Cl
     auto post = [&mailbox](SlirpNetwork::Work work) { mailbox.Post(std::move(work)); };
     networks_.push_back({network.id, std::make_unique<SlirpNetwork>(network.slirp, post)});
   }
-  for (const ExpansionCard& card : InSlots(WithDrives(options.cards, drives))) {
+  places_ = InSlots(WithDrives(options.cards, drives));
+  for (const ExpansionCard& card : places_) {
     std::unique_ptr<PciDevice> device;
     switch (card.kind) {
       case ExpansionCard::Kind::kNetwork:
         device = MakeNetworkCard(card, board, clock, memory);
+        if (board.Config()) device->SetRom(ReadBootRom(card, *device));
         break;
       case ExpansionCard::Kind::kEntropy:
         device = std::make_unique<VirtioRng>(memory);
@@ -98,6 +102,15 @@ ExpansionCards::ExpansionCards(const ExpansionOptions& options, Board& board, Cl
 }
 
 ExpansionCards::~ExpansionCards() = default;
+
+void ExpansionCards::AddTo(BootOrder& order) const {
+  for (const ExpansionCard& card : places_) {
+    if (!card.boot_index) continue;
+    const bool network = card.kind == ExpansionCard::Kind::kNetwork;
+    order.Add(*card.boot_index, network ? PciBootPath("ethernet", *card.slot, "ethernet-phy@0")
+                                        : PciBootPath("scsi", *card.slot, "disk@0,0"));
+  }
+}
 
 MacAddress ExpansionCards::NextMac() {
   MacAddress mac = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};

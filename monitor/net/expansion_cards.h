@@ -8,6 +8,7 @@
 #include "devices/board.h"
 #include "devices/mailbox.h"
 #include "devices/ninep/shared_folder.h"
+#include "monitor/boot_order.h"
 #include "monitor/net/expansion_options.h"
 #include "monitor/net/slirp_network.h"
 #include "monitor/storage/drive_options.h"
@@ -24,6 +25,9 @@ class ExpansionCards {
   static bool Wanted(const ExpansionOptions& options, const std::vector<DriveOptions>& drives);
   ~ExpansionCards();
 
+  /// Adds the cards that have a place there.
+  void AddTo(BootOrder& order) const;
+
  private:
   std::unique_ptr<PciDevice> MakeNetworkCard(const ExpansionCard& card, Board& board, Clock& clock,
                                              PhysicalMemory& memory);
@@ -39,7 +43,8 @@ class ExpansionCards {
     std::string id;
     std::unique_ptr<SlirpNetwork> network;
   };
-  std::vector<Network> networks_;  // their threads end before the cards go
+  std::vector<ExpansionCard> places_;  // each with its slot
+  std::vector<Network> networks_;      // their threads end before the cards go
   unsigned macs_ = 0;
 };
 

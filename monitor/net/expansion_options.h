@@ -28,6 +28,8 @@ struct ExpansionCard {
   bool read_only = false;         // kShare
   std::string drive;              // kBlock: id of one
   std::optional<unsigned> slot;
+  std::optional<unsigned> boot_index;   // its place among what firmware boots from
+  std::optional<std::string> rom_file;  // kNetwork; empty: no ROM; unset: the usual one
 };
 
 struct ExpansionOptions {

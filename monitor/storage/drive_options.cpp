@@ -7,6 +7,7 @@
 #include <set>
 
 #include "monitor/cpu/fault.h"
+#include "monitor/properties.h"
 
 namespace ring3 {
 namespace {
@@ -94,7 +95,21 @@ void SetCache(DriveOptions& drive, const std::string& value) {
   }
 }
 
+void CheckSerial(const std::string& serial) {
+  if (serial.size() > kLongestSerial)
+    throw UsageError(fmt::format("-drive serial={}: at most {} characters", serial, kLongestSerial));
+}
+
 }  // namespace
+
+unsigned ParseBootIndex(const std::string& text) {
+  constexpr unsigned kLast = 255;
+  unsigned index = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error != std::errc() || end != text.data() + text.size() || index > kLast)
+    throw UsageError(fmt::format("bootindex={}: say a number from 0 to {}", text, kLast));
+  return index;
+}
 
 std::vector<std::pair<std::string, std::string>> SplitProperties(const std::string& text) {
   std::vector<std::string> parts(1);
@@ -155,10 +170,12 @@ void DriveList::AddDescribed(const std::string& text) {
       drive.serial = value;
     } else if (key == "cache") {
       SetCache(drive, value);
+    } else if (key == "bootindex") {
+      drive.boot_index = ParseBootIndex(value);
     } else {
       throw UsageError(
           fmt::format("-drive has no property '{}' (file, if, index, bus, unit, media, format, readonly, "
-                      "snapshot, id, serial, cache)",
+                      "snapshot, id, serial, cache, bootindex)",
                       key));
     }
   }
@@ -166,12 +183,44 @@ void DriveList::AddDescribed(const std::string& text) {
     if (entry.index) throw UsageError("-drive: say index= or bus= and unit=, not both");
     entry.index = bus.value_or(0) * 2 + unit.value_or(0);
   }
-  if (drive.serial.size() > kLongestSerial)
-    throw UsageError(fmt::format("-drive serial={}: at most {} characters", drive.serial, kLongestSerial));
+  CheckSerial(drive.serial);
   if (drive.media == DriveMedia::kCdrom && drive.bus != DriveBus::kIde && drive.bus != DriveBus::kNone)
     throw UsageError(fmt::format("-drive if={},media=cdrom: CD-ROM drives are on if=ide", NameOf(drive.bus)));
   if (drive.image.file.empty() && !drive.Removable()) throw UsageError("-drive: a disk needs file=");
   drives_.push_back(entry);
+}
+
+bool DriveList::IsDevice(const std::string& name) { return name == "ide-hd" || name == "ide-cd" || name == "floppy"; }
+
+DriveList::Entry& DriveList::FindUnplaced(const std::string& id) {
+  for (Entry& entry : drives_) {
+    if (entry.options.bus == DriveBus::kNone && entry.options.id == id) return entry;
+  }
+  throw UsageError(fmt::format("--device: there is no --drive with if=none and id={}", id));
+}
+
+void DriveList::AddDevice(const std::string& text) {
+  Properties properties("--device", text);
+  const bool floppy = properties.First() == "floppy", cdrom = properties.First() == "ide-cd";
+  const auto drive = properties.Take("drive"), bus = properties.Take("bus"), unit = properties.Take("unit");
+  const auto serial = properties.Take("serial"), place = properties.Take("bootindex");
+  properties.Take("id");
+  properties.ExpectNothingElse("drive, bus, unit, serial, bootindex, id");
+  if (!drive && !floppy && !cdrom) properties.Refuse("it needs drive=ID of a --drive with if=none");
+  unsigned channel = 0;
+  if (bus && !floppy) {
+    if (*bus != "ide.0" && *bus != "ide.1") properties.Refuse(fmt::format("bus={}: say ide.0 or ide.1", *bus));
+    channel = bus->back() == '1' ? 1 : 0;
+  }
+  if (serial) CheckSerial(*serial);
+  const unsigned number = unit ? ParseIndex("unit", *unit) : 0;
+  const std::optional<unsigned> boot_index = place ? std::optional(ParseBootIndex(*place)) : std::nullopt;
+  Entry& entry = drive ? FindUnplaced(*drive) : drives_.emplace_back();
+  entry.options.bus = floppy ? DriveBus::kFloppy : DriveBus::kIde;
+  entry.options.media = cdrom ? DriveMedia::kCdrom : DriveMedia::kDisk;
+  entry.options.boot_index = boot_index;
+  if (serial) entry.options.serial = *serial;
+  if (bus || unit) entry.index = channel * 2 + number;
 }
 
 std::vector<DriveOptions> DriveList::Finish(bool snapshot, bool defaults) const {

@@ -48,6 +48,29 @@ TEST_CASE("drive: an empty PC has a CD-ROM drive and a floppy drive", "[drive]")
   CHECK(drives[2].id == "floppy0");
 }
 
+TEST_CASE("drive: a device of QEMU's places a drive of if=none", "[drive]") {
+  DriveList list;
+  list.AddDescribed("file=a,if=none,id=x");
+  list.AddDescribed("file=b,if=none,id=y");
+  list.AddDescribed("file=c,if=none,id=z");
+  list.AddDevice("ide-hd,drive=x,bus=ide.1,unit=1,bootindex=3,serial=S");
+  list.AddDevice("ide-cd,drive=y,bootindex=0");
+  list.AddDevice("floppy,drive=z,unit=1");
+  CHECK_THROWS_WITH(list.AddDevice("ide-hd,drive=x"), Catch::Contains("id=x"));
+  CHECK_THROWS_WITH(list.AddDevice("ide-hd,bus=ide.1"), Catch::Contains("drive=ID"));
+  CHECK_THROWS_WITH(list.AddDevice("ide-cd,bus=ide.2"), Catch::Contains("ide.0"));
+  CHECK_THROWS_WITH(list.AddDescribed("file=d,bootindex=x"), Catch::Contains("bootindex=x"));
+  const auto drives = list.Finish(false, false);
+  REQUIRE(drives.size() == 3);
+  CHECK(drives[0].index == 3);
+  CHECK(drives[0].boot_index == 3u);
+  CHECK(drives[0].serial == "S");
+  CHECK(drives[1].media == DriveMedia::kCdrom);
+  CHECK(drives[1].index == 2);
+  CHECK(drives[2].bus == DriveBus::kFloppy);
+  CHECK(drives[2].index == 1);
+}
+
 TEST_CASE("drive: mistakes are named", "[drive]") {
   CHECK_THROWS_WITH(Drives({"file=a,colour=red"}), Catch::Contains("colour"));
   CHECK_THROWS_WITH(Drives({"file=a,if=scsi"}), Catch::Contains("scsi"));

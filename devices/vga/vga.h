@@ -20,7 +20,7 @@ class Vga final : public BytePortDevice {
   static constexpr uint16_t kFirstPort = 0x3B0;
   static constexpr unsigned kPortCount = 0x30;
   static constexpr uint16_t kBochsIndexPort = 0x1CE;
-  static constexpr unsigned kBochsPortCount = 2;
+  static constexpr unsigned kBochsPortCount = 4;  // 16-bit registers: the index, the data at 1CFh and at 1D0h
 
   /// `memory` has 256 KiB at least.
   Vga(Clock& clock, VideoMemory& memory);

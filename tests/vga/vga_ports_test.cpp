@@ -1,6 +1,7 @@
 // The VGA's ports.
 #include <catch2/catch.hpp>
 
+#include "devices/port_bus.h"
 #include "tests/vga/scene.h"
 
 namespace ring3 {
@@ -83,6 +84,17 @@ TEST_CASE("The text mode for guests without a BIOS is the BIOS's mode 3") {
   CHECK(direct.Pixel(3, 0) == 0xAAAAAA);
   CHECK(direct.Pixel(0, 0) == 0);
   CHECK(direct.frame.text.Utf8() == std::string(25, '\n'));
+}
+
+TEST_CASE("A video BIOS that reads words at port 1CFh finds the Bochs registers") {
+  Scene scene;
+  PortBus ports;
+  ports.Attach(Vga::kBochsIndexPort, Vga::kBochsPortCount, scene.vga.BochsPorts(), "Bochs display");
+  ports.Write(0x1CE, 2, BochsDisplay::kId);
+  ports.Write(0x1CF, 2, 0xB0C0);
+  CHECK(ports.Read(0x1CE, 2) == BochsDisplay::kId);
+  CHECK(ports.Read(0x1CF, 2) == 0xB0C0);
+  CHECK(ports.Read(0x1D0, 2) == 0xB0C0);
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ void ParseDevice(const std::string& text, Options& options) {
     at = next;
   }
   if (name != "isa-debug-exit") {
-    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, {}, {})", name,
+    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, VGA, {}, {})", name,
                                  DriveList::kDeviceNames, ExpansionDeviceNames()));
   }
   options.debug_exit_port = 0x501;
@@ -224,8 +224,14 @@ void TakeDriveDevices(Options& options, RawOptions& raw) {
 void ParseDevices(Options& options, const RawOptions& raw) {
   RawExpansionOptions expansion = raw.expansion;
   for (const std::string& device : raw.devices) {
-    const bool card = IsExpansionDevice(device.substr(0, device.find(',')));
-    card ? expansion.devices.push_back(device) : ParseDevice(device, options);
+    const std::string name = device.substr(0, device.find(','));
+    if (name == "VGA") {
+      ParseVgaDevice(device, options.display);
+    } else if (IsExpansionDevice(name)) {
+      expansion.devices.push_back(device);
+    } else {
+      ParseDevice(device, options);
+    }
   }
   options.expansion = ParseExpansion(expansion);
   if (!options.lockstep.empty() && !options.expansion.cards.empty())

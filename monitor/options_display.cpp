@@ -3,8 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 
+#include "devices/vga/edid.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/display/display_options.h"
+#include "monitor/properties.h"
 
 namespace ring3 {
 namespace {
@@ -108,6 +110,23 @@ void AddDisplayOptions(CLI::App& app, DisplayOptions& options) {
   app.add_option("--screenshot-at", options.screenshot_texts,
                  "SECONDS:FILE: what the screen shows then, as PNG (PPM for .ppm); may be repeated")
       ->allow_extra_args(false);
+}
+
+void ParseVgaDevice(const std::string& text, DisplayOptions& options) {
+  Properties properties("--device", text);
+  const auto number = [&](const char* key, uint16_t otherwise, uint16_t least, uint16_t most) {
+    const auto value = properties.Take(key);
+    if (!value) return otherwise;
+    const auto found = Number(*value, least, most);
+    if (!found) properties.Refuse(fmt::format("{}={}: say {} to {}", key, *value, least, most));
+    return static_cast<uint16_t>(*found);
+  };
+  options.width = number("xres", options.width, kLeastEdidWidth, kMostEdidWidth);
+  options.height = number("yres", options.height, kLeastEdidHeight, kMostEdidHeight);
+  if (options.width % 8 != 0) properties.Refuse(fmt::format("xres={}: say a multiple of 8", options.width));
+  options.edid = properties.TakeFlag("edid", true);
+  properties.Take("id");
+  properties.ExpectNothingElse("xres, yres, edid, id");
 }
 
 void ParseDisplayOptions(DisplayOptions& options) {

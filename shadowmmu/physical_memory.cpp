@@ -118,6 +118,7 @@ void PhysicalMemory::SetKind(GuestPhysical first, uint64_t bytes, PageKind kind)
   if (first.PageOffset() != 0 || bytes % kPageSize != 0 || bytes > ram_bytes_ || first.value > ram_bytes_ - bytes) {
     throw std::out_of_range("PhysicalMemory::SetKind: not whole pages of RAM");
   }
+  EndAliasOf(first.value, bytes);
   FillKind(first.value, bytes, kind);
   NotifyKind(first, bytes);
 }
@@ -183,6 +184,7 @@ bool PhysicalMemory::AttachBacked(BackedMemory& backed, GuestPhysical first) {
 
 void PhysicalMemory::DetachBacked(BackedMemory& backed) {
   if (!std::exchange(backed.attached_, false)) return;
+  EndAliasOf(backed.content_, backed.bytes_);
   ForgetTraps(backed);
   FillKind(backed.content_, backed.bytes_, PageKind::kMmio);
   NotifyKind(GuestPhysical(backed.content_), backed.bytes_);

@@ -110,6 +110,18 @@ class PhysicalMemory {
   /// that range is not free. Kind listeners are told.
   bool AttachBacked(BackedMemory& backed, GuestPhysical first);
   void DetachBacked(BackedMemory& backed);
+  /// The guest reaches `bytes` of attached `backed` from `offset` on at `first` too, instead of the device there: whole
+  /// pages, one such range at a time. It ends with EndAlias() and when `backed` moves or the kind of the pages at
+  /// `first` is set. Both are for between two instructions, or a port's write. Kind listeners are told.
+  void ShowAlias(BackedMemory& backed, uint64_t offset, GuestPhysical first, uint64_t bytes);
+  void EndAlias();
+  bool HasAlias() const { return alias_.bytes != 0; }
+  /// Where the bytes are that the processor reaches at `address`: elsewhere for an alias. Devices' accesses do not go
+  /// through aliases.
+  GuestPhysical Resolve(GuestPhysical address) const {
+    const uint64_t offset = address.value - alias_.first;
+    return offset < alias_.bytes ? GuestPhysical(alias_.to + offset) : address;
+  }
   /// From now on TakeWritten() tells which pages of `backed` the guest writes to.
   void TrackWrites(BackedMemory& backed);
   /// Calls visit(offset) for each page that may have been written to since the last call: all of them after an attach,
@@ -157,6 +169,10 @@ class PhysicalMemory {
     uint64_t first, bytes;
     MmioDevice* device;
   };
+  struct Alias {
+    uint64_t first = 0, bytes = 0, to = 0;
+  };
+  void EndAliasOf(uint64_t first, uint64_t bytes);
   static constexpr uint8_t kWatchCode = 1, kWatchTrapped = 2;
   void SetWatch(GuestPhysical page, uint8_t bit, bool on);
   void BeforeWrite(GuestPhysical address, size_t bytes);
@@ -182,6 +198,7 @@ class PhysicalMemory {
   ZeroedArray<PageKind> kinds_;   // per page below Extent()
   ZeroedArray<uint8_t> watched_;  // the same; bytes, because every write by the monitor asks: kWatch bits
   bool unseen_writers_ = false;
+  Alias alias_;
   std::vector<MmioRange> mmio_;
   std::vector<std::unique_ptr<BackedMemory>> backed_;
   std::vector<KindListener*> kind_listeners_;

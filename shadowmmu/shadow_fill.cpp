@@ -80,7 +80,7 @@ std::optional<PageRecord> ShadowMmu::Impl::Desired(WindowId window, uint32_t pag
     executable = !NxOn(paging) || !((entries.pde | leaf) & entry::kNoExecute);
     global = leaf & entry::kGlobal;
   }
-  const GuestPhysical physical = ApplyA20(paging, address);
+  const GuestPhysical physical = memory.Resolve(ApplyA20(paging, address));
   const PageKind kind = memory.KindOf(physical);
   const bool user = rights & entry::kUser;
   if (kind == PageKind::kMmio || (window != kSupervisor && !user)) return std::nullopt;

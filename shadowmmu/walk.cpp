@@ -10,11 +10,11 @@ WalkResult Fault(uint32_t error_code) {
   return result;
 }
 
-WalkResult Identity(const PagingState& paging, GuestLinear address) {
+WalkResult Identity(const PhysicalMemory& memory, const PagingState& paging, GuestLinear address) {
   WalkResult result;
   result.ok = true;
   Translation& t = result.translation;
-  t.page = ApplyA20(paging, address.Page().value);
+  t.page = memory.Resolve(ApplyA20(paging, address.Page().value));
   t.page_bytes = 4ull << 30;
   t.writable = t.user = t.dirty = true;
   return result;
@@ -41,10 +41,11 @@ void AddRights(const PagingState& paging, Translation& t, uint64_t value) {
   if (NxOn(paging)) t.executable &= !(value & entry::kNoExecute);
 }
 
-void FinishLeaf(const PagingState& paging, Translation& t, GuestLinear address, bool large) {
+void FinishLeaf(const PhysicalMemory& memory, const PagingState& paging, Translation& t, GuestLinear address,
+                bool large) {
   t.page_bytes = large ? LargePageBytes(paging) : kPageSize;
   const uint64_t offset = address.value & (t.page_bytes - 1) & ~uint64_t{kPageMask};
-  t.page = ApplyA20(paging, EntryAddress(paging, t.pte, large) + offset);
+  t.page = memory.Resolve(ApplyA20(paging, EntryAddress(paging, t.pte, large) + offset));
   t.global = t.pte & entry::kGlobal;
   t.dirty = t.pte & entry::kDirty;
 }
@@ -77,7 +78,7 @@ WalkResult ReadTables(PhysicalMemory& memory, const PagingState& paging, GuestLi
     if (HasReservedBits(paging, t.pte, false)) return Fault(error_bits | pferr::kPresent | pferr::kReserved);
     AddRights(paging, t, t.pte);
   }
-  FinishLeaf(paging, t, address, large);
+  FinishLeaf(memory, paging, t, address, large);
   result.ok = true;
   return result;
 }
@@ -109,7 +110,7 @@ PagingState PagingState::From(const CpuState& cpu, bool a20_enabled, bool pse36)
 }
 
 WalkResult Walk(PhysicalMemory& memory, const PagingState& paging, GuestLinear address, Access access) {
-  if (!PagingOn(paging)) return Identity(paging, address);
+  if (!PagingOn(paging)) return Identity(memory, paging, address);
   const uint32_t error_bits = AccessBits(paging, access);
   WalkResult result = ReadTables(memory, paging, address, error_bits);
   if (!result.ok) return result;
@@ -123,7 +124,7 @@ WalkResult Walk(PhysicalMemory& memory, const PagingState& paging, GuestLinear a
 }
 
 WalkResult Peek(PhysicalMemory& memory, const PagingState& paging, GuestLinear address) {
-  return PagingOn(paging) ? ReadTables(memory, paging, address, 0) : Identity(paging, address);
+  return PagingOn(paging) ? ReadTables(memory, paging, address, 0) : Identity(memory, paging, address);
 }
 
 }  // namespace ring3

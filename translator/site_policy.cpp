@@ -19,7 +19,7 @@ bool SitePolicy::NoteEmulation(GuestPhysical site) {
   if (++emulations_[site.value] < kEmulationsBeforeDemotion) return false;
   emulations_.erase(site.value);
   ++stats_.demotions;
-  demoted_[site.value] = {};
+  demoted_[site.value] = {.memory_generation = memory_generation_};
   return true;
 }
 
@@ -80,7 +80,15 @@ bool SitePolicy::RunsTooOften(Demoted& demoted, uint64_t switches) {
 
 bool SitePolicy::NoteExecution(GuestPhysical site, uint64_t switches) {
   const auto found = demoted_.find(site.value);
-  if (found == demoted_.end() || !found->second.revocable || !RunsTooOften(found->second, switches)) return false;
+  if (found == demoted_.end()) return false;
+  Demoted& demoted = found->second;
+  const bool emulation = demoted.reason == Reason::kEmulation;
+  if (emulation && demoted.memory_generation != memory_generation_) {
+    demoted_.erase(found);
+    ++stats_.promotions;
+    return true;
+  }
+  if (!demoted.revocable || !RunsTooOften(demoted, switches)) return false;
   demoted_.erase(found);
   ++stats_.promotions;
   ++promotions_[site.value];

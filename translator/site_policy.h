@@ -26,6 +26,8 @@ class SitePolicy {
   bool IsDemoted(GuestPhysical site) const { return demoted_.contains(site.value); }
   /// An access at `site` had to be emulated (MMIO). True when that has happened so often that it was demoted, for good.
   bool NoteEmulation(GuestPhysical site);
+  /// Where devices were there may be memory now: sites demoted for emulation so far get another chance when they run.
+  void MemoryAppeared() { ++memory_generation_; }
 
   /// A ring 0 access at `site` had a page mapped that will not stay. True when that has happened so often that it
   /// should be demoted.
@@ -37,7 +39,8 @@ class SitePolicy {
   bool NoteFault(GuestPhysical site);
   /// It did so while demoted.
   void NoteDemotedFault(GuestPhysical site);
-  /// A demoted site was executed by the interpreter. True when it runs so often that it was promoted again.
+  /// A demoted site was executed by the interpreter. True when it was promoted again: it runs too often, or
+  /// may have memory now.
   bool NoteExecution(GuestPhysical site, uint64_t switches);
 
   /// The number of the SoftSite of a demoted site, which is to do `move` from now on; nothing for sites that reach
@@ -56,6 +59,7 @@ class SitePolicy {
   struct Demoted {
     Reason reason = Reason::kEmulation;
     bool revocable = false;
+    uint32_t memory_generation = 0;         // at demotion for emulation
     uint64_t executions = 0, switches = 0;  // the latter at demotion
     uint64_t misses = 0;                    // soft accesses to what the monitor's TLB did not have, or faults
     unsigned promotions = 0;                // so far
@@ -75,6 +79,7 @@ class SitePolicy {
   std::unique_ptr<SoftBudget[]> budgets_ = std::make_unique<SoftBudget[]>(kMostSoftSites);
   SoftNews news_;
   SiteStats stats_;
+  uint32_t memory_generation_ = 0;
   std::unordered_map<uint64_t, uint32_t> user_accesses_, emulations_, faults_;
 };
 

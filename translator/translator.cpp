@@ -39,9 +39,13 @@ Translator::Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& m
       decoder32_(model, true),
       emitter_(stubs_, FlowOf(options, cache_), options.fast_paths) {
   mmu_.SetListener(this);
+  memory_.AddKindListener(this);
 }
 
-Translator::~Translator() { mmu_.SetListener(nullptr); }
+Translator::~Translator() {
+  memory_.RemoveKindListener(this);
+  mmu_.SetListener(nullptr);
+}
 
 uint64_t Translator::EntryOf(BlockId block) const {
   return reinterpret_cast<uint64_t>(cache_.At(cache_.Get(block).host_offset));
@@ -283,6 +287,10 @@ void Translator::SetStops(std::span<const GuestLinear> addresses) {
     if (std::binary_search(stops.begin(), stops.end(), address)) continue;
     for (BlockId id : cache_.LiveBlocksOver(GuestLinear(address))) pages_.Kill(id);
   }
+}
+
+void Translator::KindChanged(GuestPhysical first, uint64_t) {
+  if (memory_.KindOf(memory_.Resolve(first)) != PageKind::kMmio) sites_.MemoryAppeared();
 }
 
 void Translator::NoteEmulatedAccess(GuestPhysical instruction) {

@@ -59,7 +59,7 @@ struct CodeLookup {
   GuestFault fault{};  // kGuestFault
 };
 
-class Translator : public MappingListener {
+class Translator : public MappingListener, public KindListener {
  public:
   Translator(PhysicalMemory& memory, ShadowMmu& mmu, const CpuModel& model, TranslatorOptions options);
   ~Translator() override;
@@ -93,6 +93,7 @@ class Translator : public MappingListener {
 
   void PagesDropped(WindowId window, GuestLinear page, uint32_t pages) override;
   void WindowEmptied(WindowId window) override;
+  void KindChanged(GuestPhysical first, uint64_t bytes) override;
 
   /// The access of the instruction at this physical address had to be emulated; where that happens often it is left to
   /// the monitor from the start.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "devices/vga/direct_window.h"
+
 namespace ring3 {
 namespace {
 
@@ -54,6 +56,7 @@ void Vga::Reset() {
   dac_.Reset();
   bochs_.Reset();
   bochs_ports_.Reset();
+  WindowChanged();
   std::memset(memory_.Data(), 0, kVgaBytes);  // what lies beyond need not be backed by the host yet
   memory_.TouchAll();
   TimingChanged();
@@ -66,6 +69,7 @@ void Vga::EnterTextMode(std::span<const uint8_t> font) {
   std::copy_n(kTextCrtc, crtc::kCount, registers_.crtc.begin());
   std::copy_n(kTextAttribute, attr::kCount, registers_.attribute.begin());
   registers_.attribute_index = attr::kIndexScreenOn;
+  WindowChanged();
   dac_.Write(kDacWritePort, 0);
   for (unsigned colour = 0; colour < 64; ++colour) {
     for (const unsigned channel : {2u, 1u, 0u}) dac_.Write(kDacDataPort, EgaChannel(colour, channel));
@@ -150,6 +154,7 @@ void Vga::WriteByte(uint16_t port, uint8_t value) {
       return WriteAttribute(value);
     case kMiscWritePort:
       r.miscellaneous = value;
+      WindowChanged();
       return TimingChanged();
     case kEnablePort:
       r.enable = value & 1;
@@ -160,6 +165,7 @@ void Vga::WriteByte(uint16_t port, uint8_t value) {
     case kSequencerPort + 1:
       if (r.sequencer_index >= seq::kCount) return;
       r.sequencer[r.sequencer_index] = value & kSequencerBits[r.sequencer_index];
+      WindowChanged();
       return TimingChanged();
     case kDacMaskPort:
     case kDacReadPort:
@@ -171,7 +177,7 @@ void Vga::WriteByte(uint16_t port, uint8_t value) {
       return;
     case kGraphicsPort + 1:
       if (r.graphics_index < gfx::kCount) r.graphics[r.graphics_index] = value & kGraphicsBits[r.graphics_index];
-      return;
+      return WindowChanged();
     case kStatusPort:
       r.feature = value;
       return;
@@ -216,6 +222,11 @@ void Vga::WriteBochs(uint16_t index, uint16_t value) {
     memory_.TouchAll();
   }
   dac_.SetEightBit(bochs_.WantsEightBitDac());
+  WindowChanged();
+}
+
+void Vga::WindowChanged() {
+  if (direct_) direct_->RegistersChanged();
 }
 
 uint32_t Vga::BochsPortPair::ReadPort(uint16_t port, unsigned size) {

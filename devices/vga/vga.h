@@ -26,6 +26,11 @@ class Vga final : public BytePortDevice {
   Vga(Clock& clock, VideoMemory& memory);
 
   VgaWindow& Window() { return window_; }
+  /// Is told of each change of a register that matters to it, and of the window's use.
+  void SetDirect(DirectWindow* direct) {
+    direct_ = direct;
+    window_.SetDirect(direct);
+  }
   PortDevice& BochsPorts() { return bochs_ports_; }
   void Reset();
   /// As the BIOS leaves text mode 3 (80 by 25, 9 by 16 dots): for guests that are started without one.
@@ -67,6 +72,7 @@ class Vga final : public BytePortDevice {
   void WriteCrtc(uint16_t port, uint8_t value);
   void WriteAttribute(uint8_t value);
   uint8_t ReadStatus();
+  void WindowChanged();
   void TimingChanged() { timing_ = TimingOf(registers_); }
 
   Clock& clock_;
@@ -77,6 +83,7 @@ class Vga final : public BytePortDevice {
   VgaWindow window_;
   BochsPortPair bochs_ports_;
   FrameTiming timing_;
+  DirectWindow* direct_ = nullptr;
 };
 
 }  // namespace ring3

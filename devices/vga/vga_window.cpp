@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "devices/vga/direct_window.h"
+
 namespace ring3 {
 namespace {
 
@@ -12,6 +14,7 @@ constexpr uint32_t kPlanes = 4;
 constexpr uint32_t kVgaCells = 0x10000;  // 64 KiB in each plane, without the Bochs extension
 constexpr uint32_t kBankBytes = 0x10000;
 constexpr uint32_t kFontPlane = 1u << 2;
+constexpr uint8_t kAllPlanes = 0x0F;
 
 struct Aperture {
   uint32_t first, bytes;
@@ -60,7 +63,24 @@ uint32_t VgaWindow::Cell(uint32_t index) const {
   return (bochs_.BankOffset() + index) % (memory_.Size() / kPlanes);
 }
 
+std::optional<VgaWindow::PlainBytes> VgaWindow::Plain() const {
+  if (!(registers_.miscellaneous & kMiscRam)) return std::nullopt;
+  if (Linear()) {
+    const uint32_t offset = bochs_.BankOffset();
+    return offset + kBankBytes <= memory_.Size() ? std::optional(PlainBytes{kFirst, kBankBytes, offset}) : std::nullopt;
+  }
+  const auto& g = registers_.graphics;
+  const bool plain_writes = (g[gfx::kMode] & (gfx::kModeWriteMask | gfx::kModeReadCompare)) == 0 &&
+                            g[gfx::kEnableSetReset] == 0 && g[gfx::kDataRotate] == 0 && g[gfx::kBitMask] == 0xFF;
+  const bool chained = registers_.sequencer[seq::kMemoryMode] & seq::kMemoryChain4;
+  if (bochs_.Enabled() || !chained || !plain_writes || registers_.sequencer[seq::kMapMask] != kAllPlanes)
+    return std::nullopt;
+  const Aperture& aperture = kApertures[g[gfx::kMiscellaneous] >> gfx::kMiscMapShift & gfx::kMiscMapMask];
+  return PlainBytes{kFirst + aperture.first, aperture.bytes, 0};
+}
+
 uint64_t VgaWindow::ReadMmio(GuestPhysical address, unsigned size) {
+  if (direct_) direct_->Used();
   uint64_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
     const std::optional<uint32_t> offset = Offset(address + i);
@@ -70,6 +90,7 @@ uint64_t VgaWindow::ReadMmio(GuestPhysical address, unsigned size) {
 }
 
 void VgaWindow::WriteMmio(GuestPhysical address, unsigned size, uint64_t value) {
+  if (direct_) direct_->Used();
   for (unsigned i = 0; i < size; ++i) {
     if (const std::optional<uint32_t> offset = Offset(address + i))
       WriteByte(*offset, static_cast<uint8_t>(value >> (8 * i)));

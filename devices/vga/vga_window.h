@@ -14,6 +14,8 @@
 
 namespace ring3 {
 
+class DirectWindow;
+
 class VgaWindow final : public MmioDevice {
  public:
   static constexpr uint32_t kFirst = 0xA0000, kBytes = 0x20000;
@@ -24,6 +26,18 @@ class VgaWindow final : public MmioDevice {
   /// `address` is guest-physical. A wider access is bytes from low to high, as on the 8-bit bus of the original.
   uint64_t ReadMmio(GuestPhysical address, unsigned size) override;
   void WriteMmio(GuestPhysical address, unsigned size, uint64_t value) override;
+  /// A stretch of the window in which each byte is one of video memory, to read and to write.
+  struct PlainBytes {
+    uint32_t address, bytes, offset;  // guest-physical, and from the start of video memory
+    bool operator==(const PlainBytes&) const = default;
+  };
+  /// What of the window is that now. Reads by that way do not fill the latches, which nobody looks at there.
+  std::optional<PlainBytes> Plain() const;
+  /// The guest had access to such bytes until now.
+  void PlainBytesWritten() { ++font_generation_; }
+  /// Is told of each access.
+  void SetDirect(DirectWindow* direct) { direct_ = direct; }
+
   /// Grows with each write to plane 2, where fonts are.
   uint32_t FontGeneration() const { return font_generation_; }
 
@@ -40,6 +54,7 @@ class VgaWindow final : public MmioDevice {
   VideoMemory& memory_;
   uint32_t latch_ = 0;  // plane p in byte p
   uint32_t font_generation_ = 0;
+  DirectWindow* direct_ = nullptr;
 };
 
 }  // namespace ring3

@@ -18,11 +18,14 @@ constexpr uint64_t kExtraRegisters = kExtraBytes | uint64_t{0x1E1E1E1E} << 32;
 
 }  // namespace
 
-VideoCard::VideoCard(Clock& clock, PhysicalMemory& physical, PortBus& ports, std::vector<uint8_t> bios)
+VideoCard::VideoCard(Clock& clock, TimerQueue& timers, PhysicalMemory& physical, PortBus& ports,
+                     std::vector<uint8_t> bios)
     : PciDevice({.vendor = kVendor, .device = kDevice, .class_code = kClassVga, .revision = kRevisionWithRegisterBar}),
       memory_(physical, physical.AddBacked(kMemoryBytes)),
       vga_(clock, memory_),
+      direct_(clock, timers, physical, *memory_.Backed(), vga_.Window()),
       registers_(vga_) {
+  vga_.SetDirect(&direct_);
   AddBar(kMemoryBar, BarKind::kPrefetchableMemory, kMemoryBytes);
   AddBar(kRegisterBar, BarKind::kMemory, RegisterWindow::kBytes);
   SetRom(std::move(bios));
@@ -47,6 +50,7 @@ BackedMemory* VideoCard::BarBacked(unsigned index) { return index == kMemoryBar 
 
 uint64_t VideoCard::RegisterWindow::ReadMmio(GuestPhysical address, unsigned size) {
   const auto at = static_cast<uint32_t>(address.value);
+  if (at < kPortsAt) return ReadEdid(at, size);
   if (at - kPortsAt < kPortsBytes) {
     const auto port = static_cast<uint16_t>(kFirstWindowPort + (at - kPortsAt));
     return vga_.ReadPort(port, size > 4 ? 4 : size);
@@ -54,6 +58,12 @@ uint64_t VideoCard::RegisterWindow::ReadMmio(GuestPhysical address, unsigned siz
   if (at - kBochsAt < kBochsBytes) return vga_.ReadBochs(static_cast<uint16_t>((at - kBochsAt) / 2)) >> (8 * (at & 1));
   if (at - kExtraAt < kExtraBytes) return kExtraRegisters >> (8 * (at - kExtraAt));
   return ~uint64_t{0};
+}
+
+uint64_t VideoCard::RegisterWindow::ReadEdid(uint32_t at, unsigned size) const {
+  uint64_t value = 0;
+  for (unsigned i = 0; i < size && at + i < edid_.size(); ++i) value |= uint64_t{edid_[at + i]} << (8 * i);
+  return value;
 }
 
 void VideoCard::RegisterWindow::WriteMmio(GuestPhysical address, unsigned size, uint64_t value) {

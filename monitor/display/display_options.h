@@ -28,6 +28,8 @@ struct Screenshot {
 
 struct DisplayOptions {
   bool vga = true;
+  bool edid = true;
+  uint16_t width = 1280, height = 800;  // of the mode that the monitor likes best
   FrontEndKind front_end = FrontEndKind::kNone;
   VncOptions vnc;
   std::vector<Screenshot> screenshots;
@@ -39,6 +41,8 @@ struct DisplayOptions {
 
 /// --display, -vnc, --vga, --screenshot-at.
 void AddDisplayOptions(CLI::App& app, DisplayOptions& options);
+/// -device VGA,xres=W,yres=H,edid=on|off. Throws UsageError.
+void ParseVgaDevice(const std::string& text, DisplayOptions& options);
 /// Makes sense of what was written. Throws UsageError.
 void ParseDisplayOptions(DisplayOptions& options);
 

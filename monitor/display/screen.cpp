@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "devices/vga/edid.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/display/picture_file.h"
 #include "monitor/display/vga_bios.h"
@@ -21,9 +22,10 @@ Screen::Screen(const DisplayOptions& options, Clock& clock, PhysicalMemory& phys
       board_(board),
       mailbox_(mailbox),
       events_(std::move(events)),
-      card_(clock, physical, board.Ports(), ReadVgaBios()),
+      card_(clock, board.Timers(), physical, board.Ports(), ReadVgaBios()),
       display_(clock, board.Timers(), card_.Chip()),
       input_(mailbox, clock, board.Timers(), board.Keyboard(), board.Mouse()) {
+  if (options_.edid) card_.SetEdid(MakeEdid(options_.width, options_.height));
   board.Pci().Add(layout::kVgaSlot, 0, card_);
 }
 

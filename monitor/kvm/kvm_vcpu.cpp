@@ -115,7 +115,9 @@ void KvmVcpu::SetSlot(uint32_t slot, uint64_t guest, uint64_t bytes, uint64_t of
 void KvmVcpu::MapMemory() {
   for (uint32_t slot = 0; slot < slots_; ++slot) SetSlot(slot, 0, 0, 0, false);
   slots_ = 0;
-  const auto seen_at = [this](uint64_t guest) { return a20_enabled_ ? guest : guest & ~kA20; };
+  const auto seen_at = [this](uint64_t guest) {
+    return memory_.Resolve(GuestPhysical(a20_enabled_ ? guest : guest & ~kA20)).value;
+  };
   const uint64_t end = memory_.Extent();
   for (uint64_t first = 0; first < end;) {
     const uint64_t offset = seen_at(first);

@@ -317,8 +317,8 @@ TEST_CASE("Writes to tracked memory are noticed once between two looks, in every
   CHECK(m.Read(0x400000, true).outcome == FillOutcome::kMapped);
   CHECK(m.Mapped(true) == Run(0x400000, kFirst, kPages, false));
   CHECK(m.Write(0x400000 + kCluster, true).outcome == FillOutcome::kMapped);
-  CHECK(m.Mapped(true) == Run(0x400000, kFirst, kPages / 2, false) +
-                              Run(0x400000 + kCluster, kFirst + kCluster, kPages / 2, true));
+  CHECK(m.Mapped(true) ==
+        Run(0x400000, kFirst, kPages / 2, false) + Run(0x400000 + kCluster, kFirst + kCluster, kPages / 2, true));
   CHECK(m.Write(0x400000 + kCluster, false).outcome == FillOutcome::kMapped);
   std::vector<uint64_t> written = Written(m.memory, screen);
   REQUIRE(written.size() == kPages / 2);
@@ -335,6 +335,38 @@ TEST_CASE("Writes to tracked memory are noticed once between two looks, in every
   m.memory.DetachBacked(screen);
   m.memory.Write(GuestPhysical(kFirst + 5), {&byte, 1});
   CHECK(Written(m.memory, screen).empty());
+}
+
+TEST_CASE("Backed memory shown at a second place is mapped there too, until it is not") {
+  constexpr uint32_t kBytes = 128u << 10, kFirst = 0xE000'0000, kAlias = 0xA0000, kShown = 64u << 10;
+  Machine m(false, {}, 0, kBytes);
+  BackedMemory& screen = m.memory.AddBacked(kBytes);
+  m.memory.TrackWrites(screen);
+  REQUIRE(m.memory.AttachBacked(screen, GuestPhysical(kFirst)));
+  Written(m.memory, screen);
+  m.paging = {};
+  m.mmu.SetPaging(m.paging);
+  CHECK(m.Write(0x9FFFC).outcome == FillOutcome::kMapped);  // the RAM before it
+  CHECK(m.Write(kAlias + 4).outcome == FillOutcome::kEmulate);
+  m.memory.ShowAlias(screen, 0x8000, GuestPhysical(kAlias), kShown);
+  CHECK(m.Write(kAlias + 4).outcome == FillOutcome::kMapped);
+  *reinterpret_cast<uint8_t*>(m.At(kAlias + 4, false).value) = 0x5A;
+  CHECK(screen.Data()[0x8004] == 0x5A);
+  CHECK(Written(m.memory, screen).size() == kBytes / kPageSize / 2);
+  m.Mapped();  // and the records agree
+  CHECK(m.Read(kFirst + 0x8004).outcome == FillOutcome::kMapped);
+  CHECK(*reinterpret_cast<uint8_t*>(m.At(kFirst + 0x8004, false).value) == 0x5A);
+  CHECK(m.Write(kAlias + kShown).outcome == FillOutcome::kEmulate);  // behind its end
+  // A page table's entry may name the second place as well.
+  m.paging = m.tables.State(m.cr3);
+  m.mmu.SetPaging(m.paging);
+  m.tables.SetPte(m.cr3, 0x400000, (kAlias + 0x1000) | kWritten);
+  CHECK(m.Read(0x400000).physical == GuestPhysical(kFirst + 0x9000));
+  SECTION("when it is ended") { m.memory.EndAlias(); }
+  SECTION("when the memory moves") { CHECK(m.memory.AttachBacked(screen, GuestPhysical(0xE800'0000))); }
+  SECTION("when RAM comes to light there") { m.memory.SetKind(GuestPhysical(kAlias), kShown, PageKind::kRam); }
+  CHECK_FALSE(m.memory.HasAlias());
+  for (const HostPage& page : m.Mapped()) CHECK(page.linear != 0x400000);
 }
 
 }  // namespace

@@ -103,3 +103,19 @@ TEST_CASE("soft news: sites that meet the same pages one after the other are tol
   }
   CHECK(met > 3 * kPages / 2);
 }
+
+TEST_CASE("sites: one that reached a device gets another chance when memory appears") {
+  constexpr GuestPhysical kSite(0x1000);
+  SitePolicy policy;
+  const auto demote = [&] {
+    while (!policy.NoteEmulation(kSite)) {
+    }
+  };
+  demote();
+  CHECK_FALSE(policy.NoteExecution(kSite, 0));
+  policy.MemoryAppeared();
+  CHECK(policy.NoteExecution(kSite, 0));
+  CHECK_FALSE(policy.IsDemoted(kSite));
+  demote();
+  CHECK_FALSE(policy.NoteExecution(kSite, 0));
+}

@@ -17,15 +17,16 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
     : clock_(clock),
       options_(std::move(options)),
       events_(std::move(events)),
-      pit_(clock, timers_, IrqLine(irqs_, layout::kPitIrq)),
+      pit_(clock, timers_, IrqLine(pit_line_, layout::kPitIrq)),
       system_control_b_(clock, pit_),
       system_control_a_([this](bool enabled) { SetA20(enabled); }, [this] { RequestReset(); }),
       reset_control_([this] { RequestReset(); }),
-      rtc_(clock, timers_, IrqLine(irqs_, layout::kRtcIrq),
+      rtc_(clock, timers_, IrqLine(rtc_line_, layout::kRtcIrq),
            options_.start_unix_ns ? *options_.start_unix_ns : HostUnixNs()),
       keyboard_controller_(clock, timers_, IrqLine(irqs_, layout::kKeyboardIrq), IrqLine(irqs_, layout::kMouseIrq),
                            {.a20 = [this](bool enabled) { SetA20(enabled); }, .reset = [this] { RequestReset(); }}),
-      serial_(clock, timers_, IrqLine(irqs_, layout::kSerial1Irq), options_.serial),
+      first_serial_irq_(irqs_, layout::kFirstSerialIrq),
+      second_serial_irq_(irqs_, layout::kSecondSerialIrq),
       pm_(clock, timers_, IrqLine(irqs_, layout::kSciIrq),
           [this] {
             FlushOutput();
@@ -48,8 +49,10 @@ Board::Board(Clock& clock, BoardOptions options, BoardEvents events)
     NoticeInterrupt();
   });
   if (options_.apic) AddApics();
+  AddSerialPorts(clock);
   rtc_.SetMemorySize(options_.ram_bytes);
   AttachPorts();
+  if (options_.hpet) AddHpet();
   if (options_.memory) AddDma();
   pci_.Connect(&ports_, options_.memory, &irqs_);
   if (options_.pci_host_bridge) AddPciFunctions();
@@ -70,6 +73,32 @@ void Board::AddApics() {
   irqs_.SetIoApic(&*io_apic_);
   options_.memory->AttachMmio(GuestPhysical(LocalApic::kAddress), LocalApic::kBytes, *local_apic_);
   options_.memory->AttachMmio(GuestPhysical(IoApic::kAddress), IoApic::kBytes, *io_apic_);
+}
+
+void Board::AddHpet() {
+  hpet_.emplace(
+      clock_, timers_,
+      Hpet::Wires{.isa = &irqs_, .io_apic = io_apic_ ? &*io_apic_ : nullptr, .replace_legacy = [this](bool replaced) {
+                    pit_line_.SetReplaced(replaced);
+                    rtc_line_.SetReplaced(replaced);
+                  }});
+  options_.memory->AttachMmio(GuestPhysical(Hpet::kAddress), Hpet::kBytes, *hpet_);
+}
+
+void Board::AddSerialPorts(Clock& clock) {
+  constexpr const char* kNames[kSerialPorts] = {"COM1", "COM2", "COM3", "COM4"};
+  for (unsigned port = 0; port < kSerialPorts; ++port) {
+    if (port != 0 && !(options_.serial_ports >> port & 1)) continue;
+    IrqLine line(port % 2 == 0 ? first_serial_irq_ : second_serial_irq_, port);
+    serial_[port].emplace(clock, timers_, line, options_.serial[port]);
+    ports_.Attach(layout::kSerialPortAt[port], layout::kSerialPortCount, *serial_[port], kNames[port]);
+  }
+}
+
+unsigned Board::SerialPorts() const {
+  unsigned ports = 0;
+  for (unsigned port = 0; port < kSerialPorts; ++port) ports |= serial_[port] ? 1u << port : 0;
+  return ports;
 }
 
 uint8_t Board::AcknowledgeInterrupt() {
@@ -119,7 +148,6 @@ void Board::AttachPorts() {
   ports_.Attach(kPostPort, 1, post_, "POST code");
   ports_.Attach(kFpuErrorPort, kFpuErrorPortCount, fpu_error_, "x87 error");
   ports_.Attach(kDebugConsolePort, 1, debug_console_, "debug console");
-  ports_.Attach(kSerial1Port, kSerialPortCount, serial_, "COM1");
   ports_.Attach(kPciAddressPort, kPciAddressPortCount, pci_.AddressPort(), "PCI configuration address");
   ports_.Attach(kPciDataPort, kPciDataPortCount, pci_.DataPort(), "PCI configuration data");
   ports_.Attach(kSmiCommandPort, kSmiCommandPortCount, pm_.SmiCommand(), "SMI command");
@@ -140,7 +168,9 @@ void Board::RequestReset() {
 }
 
 void Board::FlushOutput() {
-  serial_.FlushOutput();
+  for (auto& serial : serial_) {
+    if (serial) serial->FlushOutput();
+  }
   debug_console_.FlushOutput();
   firmware_log_.FlushOutput();
 }
@@ -149,13 +179,16 @@ void Board::Reset() {
   FlushOutput();
   pics_.Reset();
   if (io_apic_) io_apic_->Reset();
+  if (hpet_) hpet_->Reset();
   if (local_apic_) local_apic_->Reset();
   pit_.Reset();
   system_control_b_.Reset();
   reset_control_.Reset();
   rtc_.Reset();
   keyboard_controller_.Reset();
-  serial_.Reset();
+  for (auto& serial : serial_) {
+    if (serial) serial->Reset();
+  }
   pm_.Reset();
   pci_.Reset();
   if (dma_) dma_->Reset();

@@ -1,6 +1,7 @@
 // The PC's chips, wired together on one port bus.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "devices/dma8237.h"
 #include "devices/fpu_error.h"
 #include "devices/fw_cfg.h"
+#include "devices/hpet.h"
 #include "devices/i8042.h"
 #include "devices/io_apic.h"
 #include "devices/irq_router.h"
@@ -34,9 +36,10 @@ struct DebugExitPorts {
 };
 
 struct BoardOptions {
-  uint64_t ram_bytes = 0;  // what CMOS tells the guest
-  ByteSink serial;         // output of COM1
-  ByteSink debug_console;  // output of port E9h
+  uint64_t ram_bytes = 0;          // what CMOS tells the guest
+  std::array<ByteSink, 4> serial;  // output of COM1 to COM4
+  unsigned serial_ports = 1;       // a bit for each port that there is; COM1 always is
+  ByteSink debug_console;          // output of port E9h
   std::optional<DebugExitPorts> debug_exit;
   PhysicalMemory* memory = nullptr;  // where base address registers of PCI functions lead
   /// The firmware's ROM, if there is one: then the chipset is as after RESET, for firmware to set up; else it is as
@@ -44,6 +47,7 @@ struct BoardOptions {
   std::span<const uint8_t> firmware;
   ByteSink firmware_log;                  // output of port 402h
   bool apic = false;                      // a local APIC and an I/O APIC; needs `memory`
+  bool hpet = false;                      // needs `memory`
   bool pci_host_bridge = true;            // without it the PCI bus is empty
   std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
 };
@@ -76,7 +80,13 @@ class Board {
   TimerQueue& Timers() { return timers_; }
   Pit8254& Pit() { return pit_; }
   Rtc146818& Rtc() { return rtc_; }
-  Uart16550& Serial() { return serial_; }
+  static constexpr unsigned kSerialPorts = 4;
+  Uart16550& Serial() { return *serial_[0]; }
+  /// COM1 is 0; nullptr where there is no such port.
+  Uart16550* Serial(unsigned port) { return serial_.at(port) ? &*serial_[port] : nullptr; }
+  /// A bit for each.
+  unsigned SerialPorts() const;
+  bool HasHpet() const { return hpet_.has_value(); }
   I8042& KeyboardController() { return keyboard_controller_; }
   Ps2Keyboard& Keyboard() { return keyboard_controller_.Keyboard(); }
   Ps2Mouse& Mouse() { return keyboard_controller_.Mouse(); }
@@ -103,6 +113,8 @@ class Board {
   bool HasFirmware() const { return !options_.firmware.empty(); }
   void AttachPorts();
   void AddApics();
+  void AddHpet();
+  void AddSerialPorts(Clock& clock);
   void NoticeInterrupt();
   void AddDma();
   void AddFirmwareDevices();
@@ -120,13 +132,16 @@ class Board {
   IrqRouter irqs_{pics_};
   std::optional<LocalApic> local_apic_;
   std::optional<IoApic> io_apic_;
+  ReplaceableLine pit_line_{irqs_}, rtc_line_{irqs_};
+  std::optional<Hpet> hpet_;
   Pit8254 pit_;
   SystemControlB system_control_b_;
   SystemControlA system_control_a_;
   ResetControl reset_control_;
   Rtc146818 rtc_;
   I8042 keyboard_controller_;
-  Uart16550 serial_;
+  SharedLine first_serial_irq_, second_serial_irq_;  // of COM1 and COM3, of COM2 and COM4
+  std::array<std::optional<Uart16550>, kSerialPorts> serial_;
   AcpiPm pm_;
   DebugConsole debug_console_;
   DebugExit debug_exit_;

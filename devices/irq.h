@@ -42,4 +42,19 @@ class IrqLine {
   bool level_ = false;
 };
 
+/// One input of a controller with several wires: high while any of them is. A wire's number is its input here.
+class SharedLine final : public IrqSink {
+ public:
+  SharedLine(IrqSink& sink, unsigned irq) : line_(sink, irq) {}
+  void SetIrq(unsigned input, bool level) override {
+    levels_ = level ? levels_ | 1u << input : levels_ & ~(1u << input);
+    line_.Set(levels_ != 0);
+  }
+  IrqState GetIrqState(unsigned) const override { return line_.State(); }
+
+ private:
+  IrqLine line_;
+  unsigned levels_ = 0;
+};
+
 }  // namespace ring3

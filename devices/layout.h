@@ -37,6 +37,7 @@ inline constexpr uint16_t kFpuErrorPort = 0xF0;
 inline constexpr unsigned kFpuErrorPortCount = 2;
 
 inline constexpr uint16_t kSerial1Port = 0x3F8;
+inline constexpr uint16_t kSerialPortAt[] = {kSerial1Port, 0x2F8, 0x3E8, 0x2E8};  // COM1 to COM4
 inline constexpr unsigned kSerialPortCount = 8;
 
 inline constexpr uint16_t kPciAddressPort = 0xCF8;
@@ -91,7 +92,8 @@ inline constexpr unsigned kPowerManagementFunction = 3;
 inline constexpr unsigned kPitIrq = 0;
 inline constexpr unsigned kKeyboardIrq = 1;
 inline constexpr unsigned kCascadeIrq = 2;
-inline constexpr unsigned kSerial1Irq = 4;
+inline constexpr unsigned kSecondSerialIrq = 3;  // COM2, COM4
+inline constexpr unsigned kFirstSerialIrq = 4;   // COM1, COM3
 inline constexpr unsigned kFloppyIrq = 6;
 inline constexpr unsigned kRtcIrq = 8;
 inline constexpr unsigned kSciIrq = 9;

@@ -140,6 +140,13 @@ void StoreBootLetters(Rtc146818& rtc, const std::string& letters) {
   rtc.SetCmos(kCmosBootThird, static_cast<uint8_t>(device(2) << 4 | kSkipFloppySignature));
 }
 
+AcpiMachine AcpiMachineOf(Board& board, const Options& options) {
+  return {.ram_bytes = options.memory_bytes,
+          .apic = board.Apic() != nullptr,
+          .hpet = board.HasHpet(),
+          .serial_ports = board.SerialPorts()};
+}
+
 void DescribeMachine(Board& board, const Options& options, const BootOrder& order) {
   FwCfg& config = *board.Config();
   config.SetNumber(FwCfg::kRamBytes, options.memory_bytes, 8);
@@ -149,8 +156,8 @@ void DescribeMachine(Board& board, const Options& options, const BootOrder& orde
   config.SetNumber(FwCfg::kNoGraphics, options.nographic ? 1 : 0, 2);
   config.SetFile("etc/e820", MemoryMapFile(options.memory_bytes));
   // Firmware chooses where the power management registers go before it asks for the tables.
-  const auto image = [&board, ram_bytes = options.memory_bytes] {
-    AcpiMachine machine{.ram_bytes = ram_bytes, .apic = board.Apic() != nullptr};
+  const auto image = [&board, before = AcpiMachineOf(board, options)] {
+    AcpiMachine machine = before;
     if (const std::optional<uint16_t> base = board.PowerManagement().Base()) machine.pm_base = *base;
     return BuildAcpiImage(machine);
   };

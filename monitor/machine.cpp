@@ -1,6 +1,5 @@
 #include "monitor/machine.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -16,14 +15,10 @@
 #include "monitor/firmware.h"
 #include "monitor/kvm/kvm_engine.h"
 #include "monitor/report_file.h"
-#include "monitor/serial_line.h"
 #include "monitor/translating_engine.h"
 
 namespace ring3 {
 namespace {
-
-// Input beyond this stays with the reader, which stops reading.
-constexpr size_t kMostQueuedInput = 4096;
 
 constexpr unsigned kFirstFamilyWithApic = 6;
 
@@ -34,13 +29,14 @@ timespec ToTimespec(uint64_t ns) {
           .tv_nsec = static_cast<long>(ns % kNanosecondsPerSecond)};
 }
 
-int OpenSerial(const std::string& serial) {
-  if (serial == "none" || IsSerialLine(serial)) return -1;
-  if (!serial.starts_with("file:")) return STDOUT_FILENO;
-  const std::string path = serial.substr(5);
-  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) throw UsageError(fmt::format("cannot write serial output to {}: {}", path, std::strerror(errno)));
-  return fd;
+/// One for each port that there is.
+std::vector<std::unique_ptr<SerialConsole>> MakeConsoles(const Options& options) {
+  std::vector<std::unique_ptr<SerialConsole>> consoles;
+  for (const std::string& place : options.serials) {
+    const auto port = static_cast<unsigned>(consoles.size());
+    consoles.push_back(place == "none" ? nullptr : std::make_unique<SerialConsole>(place, port));
+  }
+  return consoles;
 }
 
 const CpuModel& NamedModel(const Options& options) {
@@ -74,7 +70,7 @@ Machine::Machine(const Options& options)
       mailbox_([this, vcpu_thread = pthread_self()] {
         if (running_) pthread_kill(vcpu_thread, kKickSignal);
       }),
-      serial_fd_(OpenSerial(options.serial)),
+      consoles_(MakeConsoles(options)),
       stats_(OpenReport(options.stats_file)),
       bios_(ReadFirmware(options)),
       firmware_log_(OpenReport(options.firmware_log)),
@@ -93,6 +89,7 @@ Machine::Machine(const Options& options)
     if (cards_) cards_->AddTo(order);
     DescribeMachine(board_, options_, order);
   }
+  if (recorder_) physical_.AddKindListener(this);
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
   control_->SetScreen(screen_.get());
@@ -107,11 +104,11 @@ Machine::Machine(const Options& options)
 }
 
 Machine::~Machine() {
+  if (recorder_) physical_.RemoveKindListener(this);
   timer_delete(host_timer_);
   input_.reset();
   CloseReport(stats_);
   CloseReport(firmware_log_);
-  if (serial_fd_ > STDERR_FILENO) close(serial_fd_);
   if (demo_fd_ >= 0) close(demo_fd_);
 }
 
@@ -127,27 +124,29 @@ BoardOptions Machine::MakeBoardOptions() {
       fwrite(bytes.data(), 1, bytes.size(), firmware_log_);
     };
   }
-  if (options_.serial != "none") {
-    board.serial = [this](std::span<const uint8_t> bytes) { WriteSerial(bytes); };
+  for (unsigned port = 0; port < consoles_.size(); ++port) {
+    if (!consoles_[port]) continue;
+    board.serial.at(port) = [this, port](std::span<const uint8_t> bytes) { WriteSerial(port, bytes); };
+    board.serial_ports |= 1u << port;
   }
+  board.hpet = options_.UsesHpet();
   board.debug_console = [](std::span<const uint8_t> bytes) { WriteFully(STDERR_FILENO, bytes); };
   if (options_.debug_exit_port) board.debug_exit = {*options_.debug_exit_port, options_.debug_exit_port_count};
   if (options_.command == Command::kDemo) board.debug_exit = {0xF4, 4};
   return board;
 }
 
-void Machine::WriteSerial(std::span<const uint8_t> bytes) {
-  if (recorder_ && !recorder_->Started()) {
+void Machine::WriteSerial(unsigned port, std::span<const uint8_t> bytes) {
+  if (recorder_ && !recorder_->Started() && port == 0) {
     const size_t kept = std::min(lockstep_trigger_.size(), options_.lockstep_from.size());
     lockstep_trigger_.erase(0, lockstep_trigger_.size() - kept);
     lockstep_trigger_.append(bytes.begin(), bytes.end());
     engine_->Kick();
   }
-  if (serial_line_) return serial_line_->Write(bytes);
-  if (serial_failed_ || WriteFully(serial_fd_, bytes)) return;
-  serial_failed_ = true;
+  if (consoles_[port]->Write(bytes)) return;
+  const int error = errno;
   RawTerminal::Restore();
-  fmt::print(stderr, "ring3: cannot write the guest's serial output: {}\n", std::strerror(errno));
+  fmt::print(stderr, "ring3: cannot write the guest's serial output: {}\n", std::strerror(error));
   Stop(exit_code::kUsage);
 }
 
@@ -202,7 +201,7 @@ void Machine::LoadKernel(CpuState& state) {
   BootOptions boot{.kernel = options_.kernel,
                    .initrd = options_.initrd,
                    .command_line = options_.append,
-                   .apic = board_.Apic() != nullptr,
+                   .acpi = AcpiMachineOf(board_, options_),
                    .vga_text = screen_ != nullptr};
   if (screen_) screen_->StartWithoutBios();
   if (options_.command == Command::kDemo) {
@@ -242,21 +241,8 @@ int Machine::Run() {
   start_ns_ = clock_.NowNs();
   running_ = true;
   if (screen_) screen_->Start();
-  ConnectSerial();
   servers_ = std::make_unique<ControlServers>(options_.control, *control_, calls_);
-  control_->AddCharacterDevice({"serial0", serial_line_ ? serial_line_->Name() : options_.serial});
-  if (options_.serial == "stdio" || options_.serial == "mon:stdio") {
-    terminal_ = std::make_unique<RawTerminal>();
-    const pthread_t vcpu_thread = pthread_self();
-    input_ = std::make_unique<ConsoleInput>(
-        STDIN_FILENO,
-        ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); },
-                             .monitor = [this](std::string_view bytes) { servers_->TypeToMonitor(bytes); }});
-    board_.Serial().OnReceiveReady([this] {
-      FeedSerial();
-      if (serial_queue_.empty()) engine_->Kick();  // the reader may hold more
-    });
-  }
+  ConnectSerial();
   engine_->OnDeviceAccess([](void* machine) { static_cast<Machine*>(machine)->NoticeDeadline(); }, this);
   engine_->OnFpuError([](void* board) { static_cast<Board*>(board)->FpuError().Assert(); }, &board_);
   if (options_.max_seconds > 0) {
@@ -276,10 +262,12 @@ int Machine::Run() {
   running_ = false;
   input_.reset();
   servers_.reset();
-  serial_line_.reset();
+  for (const auto& console : consoles_) {
+    if (console) console->Disconnect();
+  }
   if (screen_) screen_->Stop();
   board_.FlushOutput();
-  if (recorder_) {
+  if (recorder_ && !lockstep_lost_) {
     RawTerminal::Restore();
     if (!recorder_->Finish(triple_fault)) exit_code_ = exit_code::kDifference;
   }
@@ -332,11 +320,10 @@ void Machine::HandleAttention() {
   engine_->ClearKick();
   mailbox_.Run();
   if (input_) {
-    ConsoleInput::Batch batch = input_->Take(serial_queue_.size() < kMostQueuedInput);
-    serial_queue_.insert(serial_queue_.end(), batch.bytes.begin(), batch.bytes.end());
-    if (batch.send_break) board_.Serial().ReceiveBreak();
+    const ConsoleInput::Batch batch = input_->Take(consoles_[terminal_port_]->HasRoom());
+    if (batch.send_break) board_.Serial(terminal_port_)->ReceiveBreak();
     if (batch.quit) Stop(exit_code::kSuccess);
-    FeedSerial();
+    consoles_[terminal_port_]->Take(batch.bytes);
   }
   board_.RunTimers();
   if (const uint64_t now = clock_.NowNs(); now - relaxed_ns_ > kRelaxPeriodNs) {
@@ -348,32 +335,41 @@ void Machine::HandleAttention() {
   ArmTimer();
 }
 
+/// Lockstep's other side has the memory that there was at the start.
+void Machine::KindChanged(GuestPhysical, uint64_t) {
+  if (!recorder_->Started() || lockstep_lost_) return;
+  lockstep_lost_ = true;
+  RawTerminal::Restore();
+  fmt::print(stderr, "ring3: --lockstep cannot follow a guest that switches between ROM and RAM (PAM, SMRAM)\n");
+  Stop(exit_code::kUsage);
+}
+
 /// Between two instructions.
 void Machine::FollowLockstep() {
+  if (lockstep_lost_) return;
   if (recorder_->Failed()) Stop(exit_code::kDifference);
   if (!recorder_->Started() && lockstep_trigger_.find(options_.lockstep_from) != std::string::npos) recorder_->Start();
 }
 
-/// The other end of COM1, where that is neither the terminal nor a file.
 void Machine::ConnectSerial() {
-  if (!IsSerialLine(options_.serial)) return;
-  serial_line_ = OpenSerialLine(options_.serial, [this](std::string_view bytes) {
-    calls_.Post([this, text = std::string(bytes)] {
-      if (serial_queue_.size() >= kMostQueuedInput * 16) return;  // nobody reads it
-      serial_queue_.insert(serial_queue_.end(), text.begin(), text.end());
-      FeedSerial();
-    });
-  });
-  board_.Serial().OnReceiveReady([this] { FeedSerial(); });
-  if (options_.serial == "pty")
-    fmt::print(stderr, "char device redirected to {} (label serial0)\n", serial_line_->Name());
+  for (unsigned port = 0; port < consoles_.size(); ++port) {
+    if (!consoles_[port]) continue;
+    SerialConsole& console = *consoles_[port];
+    console.Connect(*board_.Serial(port), calls_);
+    control_->AddCharacterDevice(console.Describe());
+    if (SerialConsole::IsTerminal(options_.serials[port])) ConnectTerminal(port);
+  }
 }
 
-void Machine::FeedSerial() {
-  while (!serial_queue_.empty() && board_.Serial().CanReceive()) {
-    board_.Serial().Receive(serial_queue_.front());
-    serial_queue_.pop_front();
-  }
+void Machine::ConnectTerminal(unsigned port) {
+  terminal_port_ = port;
+  terminal_ = std::make_unique<RawTerminal>();
+  const pthread_t vcpu_thread = pthread_self();
+  input_ = std::make_unique<ConsoleInput>(
+      STDIN_FILENO,
+      ConsoleInput::Events{.wake = [vcpu_thread] { pthread_kill(vcpu_thread, kKickSignal); },
+                           .monitor = [this](std::string_view bytes) { servers_->TypeToMonitor(bytes); }});
+  consoles_[port]->OnRoom([this] { engine_->Kick(); });  // the reader may hold more
 }
 
 /// The kick comes early enough for the board's next deadline. One that comes too early does no harm, so the host timer

@@ -4,9 +4,9 @@
 #include <atomic>
 #include <csignal>
 #include <ctime>
-#include <deque>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "devices/board.h"
 #include "devices/mailbox.h"
@@ -19,7 +19,7 @@
 #include "monitor/lockstep/recorder.h"
 #include "monitor/net/expansion_cards.h"
 #include "monitor/options.h"
-#include "monitor/serial_line.h"
+#include "monitor/serial_console.h"
 #include "monitor/storage/drive_control.h"
 #include "monitor/storage/storage.h"
 #include "monitor/terminal.h"
@@ -27,7 +27,7 @@
 
 namespace ring3 {
 
-class Machine {
+class Machine : private KindListener {
  public:
   /// Builds the machine and loads the guest. Throws UsageError.
   explicit Machine(const Options& options);
@@ -47,6 +47,7 @@ class Machine {
  private:
   enum class Request : uint8_t { kNone, kReset, kStop };
 
+  void KindChanged(GuestPhysical first, uint64_t bytes) override;
   BoardOptions MakeBoardOptions();
   BoardEvents MakeBoardEvents();
   MachineControl::Hooks MakeControlHooks();
@@ -59,8 +60,8 @@ class Machine {
   void RunOnce();
   void HandleAttention();
   void ConnectSerial();
-  void FeedSerial();
-  void WriteSerial(std::span<const uint8_t> bytes);
+  void ConnectTerminal(unsigned port);
+  void WriteSerial(unsigned port, std::span<const uint8_t> bytes);
   void Sleep();
   void WaitFor(const sigset_t& signals);
   uint64_t TimeLimit() const;
@@ -78,7 +79,7 @@ class Machine {
   Mailbox mailbox_;
   HostClock host_clock_;
   PausableClock clock_{host_clock_};
-  int serial_fd_ = -1;
+  std::vector<std::unique_ptr<SerialConsole>> consoles_;  // by port; null: there is no such port
   int demo_fd_ = -1;
   FILE* stats_ = nullptr;
   Bytes bios_;
@@ -95,15 +96,14 @@ class Machine {
   std::unique_ptr<RawTerminal> terminal_;
   std::unique_ptr<ControlServers> servers_;
   std::unique_ptr<ConsoleInput> input_;
-  std::unique_ptr<SerialLine> serial_line_;
-  std::deque<uint8_t> serial_queue_;
+  unsigned terminal_port_ = 0;  // whose console is on the terminal
   std::optional<Timer> time_limit_;
   std::string lockstep_trigger_;  // what COM1 wrote last, while lockstep waits for a text
   timer_t host_timer_;
   std::optional<uint64_t> armed_deadline_;  // when the host timer goes off, or went off last
+  bool lockstep_lost_ = false;              // the guest has done what lockstep cannot follow
   Request request_ = Request::kNone;
   int exit_code_ = 0;
-  bool serial_failed_ = false;
   uint64_t start_ns_ = 0, relaxed_ns_ = 0;
 };
 

@@ -8,12 +8,13 @@
 #include <map>
 #include <set>
 
+#include "devices/board.h"
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options_firmware.h"
 #include "monitor/options_qemu.h"
 #include "monitor/options_storage.h"
-#include "monitor/serial_line.h"
+#include "monitor/serial_console.h"
 
 #ifndef RING3_VERSION
 #error "the build names the version"
@@ -139,7 +140,7 @@ FastPaths ParseFastPaths(const std::vector<std::string>& with, const std::vector
 
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
-  std::vector<std::string> devices, with, without;
+  std::vector<std::string> devices, with, without, serials;
   std::string sabotage;
   RawExpansionOptions expansion;
   std::string engine;
@@ -148,9 +149,10 @@ struct RawOptions {
 
 void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("-m,--memory", raw.memory, "guest RAM: 64M, 1G (a plain number means MiB)");
-  app.add_option("--serial", options.serial,
-                 "where COM1 goes: stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none")
-      ->capture_default_str();
+  app.add_option("--serial", raw.serials,
+                 std::string("where COM1 goes, and given again COM2 to COM4: ") + SerialConsole::kPlaces)
+      ->allow_extra_args(false)
+      ->default_str("stdio");
   app.add_option("--cpu", options.cpu_model, "CPU that CPUID shows: " + ModelNames());
   app.add_option("--engine", raw.engine, "what runs the guest: bt (binary translation) or kvm (/dev/kvm)")
       ->default_str("bt");
@@ -210,6 +212,19 @@ void CheckGuest(const Options& options) {
   }
 }
 
+void ParseSerials(Options& options, const RawOptions& raw) {
+  if (options.control.MonitorOnStdio()) options.serials = {"none"};
+  if (!raw.serials.empty()) options.serials = raw.serials;
+  if (options.serials.size() > Board::kSerialPorts)
+    throw UsageError(fmt::format("--serial: there are {} ports, COM1 to COM4", Board::kSerialPorts));
+  for (const std::string& place : options.serials) {
+    if (!SerialConsole::IsPlace(place))
+      throw UsageError(fmt::format("--serial {}: say {}", place, SerialConsole::kPlaces));
+  }
+  if (std::count_if(options.serials.begin(), options.serials.end(), SerialConsole::IsTerminal) > 1)
+    throw UsageError("--serial stdio: two ports cannot share the terminal");
+}
+
 /// They join the --drive options.
 void TakeDriveDevices(Options& options, RawOptions& raw) {
   const auto is_drive = [](const std::string& device) {
@@ -238,6 +253,18 @@ void ParseDevices(Options& options, const RawOptions& raw) {
     throw UsageError("--lockstep cannot follow cards that write to memory: leave --net, --share and --device out");
 }
 
+void CheckLockstep(const Options& options) {
+  if (options.lockstep.empty()) return;
+  if (options.lockstep != "blocks" && options.lockstep != "interpreter")
+    throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
+  if (options.engine == EngineKind::kKvm)
+    throw UsageError("--lockstep compares translations: it has nothing to say about --engine kvm");
+  if (options.UsesFirmware() && options.bios.empty())
+    throw UsageError("--lockstep cannot follow SeaBIOS, which switches memory: name a --kernel or another --bios");
+  if (options.display.front_end != FrontEndKind::kNone || !options.display.screenshots.empty())
+    throw UsageError("--lockstep follows a machine without a screen: leave --display and --screenshot-at out");
+}
+
 void Check(Options& options, const RawOptions& raw) {
   CheckGuest(options);
   options.memory_bytes = ParseSize(MemorySize(raw.memory), 1u << 20, "memory");
@@ -245,18 +272,14 @@ void Check(Options& options, const RawOptions& raw) {
   options.fast_paths = ParseFastPaths(raw.with, raw.without);
   CheckEngine(options, raw);
   ParseDevices(options, raw);
-  if (options.serial != "stdio" && options.serial != "none" && options.serial != "mon:stdio" &&
-      !(options.serial.starts_with("file:") && options.serial.size() > 5) && !IsSerialLine(options.serial)) {
-    throw UsageError(
-        fmt::format("--serial {}: say stdio, file:F, null, pty, unix:PATH, tcp:HOST:PORT or none", options.serial));
-  }
   ParseDisplayOptions(options.display);
   // The terminal is the screen's.
-  if (options.display.front_end == FrontEndKind::kCurses && options.serial.ends_with("stdio")) options.serial = "none";
-  if (!options.lockstep.empty() && options.lockstep != "blocks" && options.lockstep != "interpreter")
-    throw UsageError(fmt::format("--lockstep={}: say blocks or interpreter", options.lockstep));
-  if (!options.lockstep.empty() && options.engine == EngineKind::kKvm)
-    throw UsageError("--lockstep compares translations: it has nothing to say about --engine kvm");
+  if (options.display.front_end == FrontEndKind::kCurses) {
+    for (std::string& place : options.serials) {
+      if (SerialConsole::IsTerminal(place)) place = "none";
+    }
+  }
+  CheckLockstep(options);
   CheckControlOptions(options);
   if (!raw.sabotage.empty()) options.sabotage = ParseSabotage(raw.sabotage);
   constexpr double kLongest = 1e9;
@@ -313,8 +336,7 @@ Options ParseOptions(int argc, const char* const* argv) {
     throw UsageError(fmt::format("{} (ring3 --help lists the options)", error.what()));
   }
   options.command = demo->parsed() ? Command::kDemo : Command::kRun;
-  const bool serial_given = (demo->parsed() ? demo : run)->count("--serial") > 0;
-  if (!serial_given && options.control.MonitorOnStdio()) options.serial = "none";
+  ParseSerials(options, raw);
   if (std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end()) {
     PrintFastPaths();
     std::exit(exit_code::kSuccess);

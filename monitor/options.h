@@ -44,11 +44,11 @@ struct Options {
   std::string bios;       // instead of a kernel; empty: SeaBIOS, where the machine starts by firmware
   bool firmware = false;  // an option was given that needs firmware to boot by
   BootMenuOptions boot;
-  bool apic = true;
+  bool apic = true, hpet = true;
   bool nographic = false;    // firmware talks to COM1, too
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
-  std::string serial = "stdio";  // stdio, file:F or none
+  std::vector<std::string> serials = {"stdio"};  // COM1 to COM4, as SerialConsole::IsPlace() has it
   EngineKind engine = EngineKind::kBinaryTranslation;
   std::string cpu_model;  // empty: the default
   bool no_reboot = false;
@@ -72,6 +72,7 @@ struct Options {
 
   /// The machine has a local and an I/O APIC, if its processor can.
   bool UsesApic() const { return lockstep.empty() && engine == EngineKind::kBinaryTranslation && apic; }
+  bool UsesHpet() const { return lockstep.empty() && command == Command::kRun && hpet; }
   /// The guest starts at a ROM's reset vector; else a kernel is loaded.
   bool UsesFirmware() const { return command == Command::kRun && kernel.empty() && (firmware || !bios.empty()); }
 };

@@ -7,6 +7,7 @@
 #include "monitor/cpu/fault.h"
 #include "monitor/options.h"
 #include "monitor/options_qemu.h"
+#include "monitor/serial_console.h"
 
 namespace ring3 {
 namespace {
@@ -50,9 +51,10 @@ void CheckControlOptions(Options& options) {
   }
   const auto on_stdio = std::ranges::count(control.monitors, "stdio");
   if (on_stdio == 0) return;
-  if (options.serial.ends_with("stdio") || on_stdio > 1) {
+  if (std::ranges::any_of(options.serials, SerialConsole::IsTerminal) || on_stdio > 1) {
     throw UsageError(
-        "--monitor stdio and --serial stdio both want the terminal: leave one out (Ctrl-A c on the guest's console leads "
+        "--monitor stdio and --serial stdio both want the terminal: leave one out (Ctrl-A c on the guest's console "
+        "leads "
         "to the monitor, too)");
   }
 }

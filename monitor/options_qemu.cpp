@@ -58,7 +58,7 @@ void ApplyAccelerator(const std::string& text, const char* option, std::string& 
   }
 }
 
-void ApplyMachine(const std::string& text, std::string& engine) {
+void ApplyMachine(const std::string& text, std::string& engine, Options& options) {
   for (const Property& property : Properties(text)) {
     const auto& [name, value] = property;
     const bool type = value.empty() || name == "type";
@@ -67,8 +67,10 @@ void ApplyMachine(const std::string& text, std::string& engine) {
     if (type) throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", wanted));
     if (name == "accel") {
       SetAccelerator(value, "--machine accel", engine);
+    } else if (name == "hpet" && (value == "on" || value == "off")) {
+      options.hpet = value == "on";
     } else if (name != "usb" || value != "off") {
-      Unknown("--machine", property, "pc, accel=tcg|kvm");
+      Unknown("--machine", property, "pc, accel=tcg|kvm, hpet=on|off");
     }
   }
 }
@@ -122,6 +124,7 @@ void AddQemuOptions(CLI::App& app, QemuSpellings& spellings) {
   app.add_option("-M,--machine", spellings.machine, "pc[,accel=tcg|kvm]")->group("");
   app.add_option("--accel", spellings.accelerator, "tcg (the same as --engine bt) or kvm")->group("");
   app.add_flag("--enable-kvm", spellings.kvm, "the same as --engine kvm")->group("");
+  app.add_flag("--no-hpet", spellings.no_hpet, "a machine without HPET")->group("");
   app.add_option("--smp", spellings.processors, "1")->group("");
   app.add_option("--rtc", spellings.rtc, "the real-time clock's start: base=utc, base=localtime or base=DATE");
   app.add_option("-k", spellings.keyboard, "the keyboard's layout: en-us")->group("");
@@ -131,7 +134,8 @@ void AddQemuOptions(CLI::App& app, QemuSpellings& spellings) {
 
 void ApplyQemuOptions(const QemuSpellings& spellings, std::string& engine, Options& options) {
   options.nographic = spellings.nographic;
-  if (!spellings.machine.empty()) ApplyMachine(spellings.machine, engine);
+  if (spellings.no_hpet) options.hpet = false;
+  if (!spellings.machine.empty()) ApplyMachine(spellings.machine, engine, options);
   if (!spellings.accelerator.empty()) ApplyAccelerator(spellings.accelerator, "--accel", engine);
   if (spellings.kvm) SetAccelerator("kvm", "--enable-kvm", engine);
   if (!spellings.processors.empty()) CheckProcessors(spellings.processors);

@@ -18,6 +18,7 @@ struct QemuSpellings {
   std::string machine, accelerator, processors, rtc, keyboard;
   std::vector<std::string> parallel;
   bool kvm = false, nographic = false;
+  bool no_hpet = false;
 };
 
 void AddQemuOptions(CLI::App& app, QemuSpellings& spellings);

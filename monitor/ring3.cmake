@@ -22,7 +22,7 @@ target_sources(ring3_machine PRIVATE options_display.cpp)
 target_sources(ring3_machine PRIVATE
   control/guest_bytes.cpp control/machine_control.cpp control/pointer_input.cpp control/servers.cpp
   control/socket_address.cpp control/socket_server.cpp control/stdio_monitor.cpp debug_stops.cpp options_control.cpp
-  options_qemu.cpp serial_line.cpp control/client.cpp
+  options_qemu.cpp serial_console.cpp serial_line.cpp control/client.cpp
   gdb/packets.cpp gdb/registers.cpp gdb/server.cpp gdb/stub.cpp
   qmp/commands.cpp qmp/human_monitor.cpp qmp/json_stream.cpp qmp/memory_dump.cpp qmp/register_dump.cpp qmp/session.cpp)
 # Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)

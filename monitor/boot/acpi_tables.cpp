@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "devices/acpi_pm.h"
+#include "devices/hpet.h"
 #include "devices/io_apic.h"
 #include "devices/layout.h"
 #include "devices/local_apic.h"
@@ -115,7 +116,25 @@ Bytes BuildIsaDevice(std::string_view name, std::string_view id, std::initialize
   return Device(name, {Name("_HID", EisaId(id)), Name("_CRS", ResourceTemplate(resources))});
 }
 
-Bytes BuildDsdt(uint64_t ram_bytes) {
+// The serial ports' devices, COM1 to COM4.
+Bytes BuildSerialPorts(unsigned ports) {
+  using namespace layout;
+  constexpr const char* kNames[] = {"COM1", "COM2", "COM3", "COM4"};
+  Bytes devices;
+  for (unsigned port = 0; port < std::size(kNames); ++port) {
+    if (!(ports >> port & 1)) continue;
+    const unsigned irq = port % 2 == 0 ? kFirstSerialIrq : kSecondSerialIrq;
+    AppendBytes(
+        devices,
+        aml::Device(kNames[port],
+                    {aml::Name("_HID", aml::EisaId("PNP0501")), aml::Name("_UID", aml::Integer(port + 1)),
+                     aml::Name("_CRS", aml::ResourceTemplate({aml::IoPorts(kSerialPortAt[port], kSerialPortCount),
+                                                              aml::IsaInterrupt(irq)}))}));
+  }
+  return devices;
+}
+
+Bytes BuildDsdt(const AcpiMachine& machine) {
   using namespace aml;
   using namespace layout;
   Bytes table = NewTable("DSDT", 2, kHeaderSize);
@@ -123,16 +142,15 @@ Bytes BuildDsdt(uint64_t ram_bytes) {
   AppendBytes(table, Name("\\_S5", Package({sleep, sleep, Integer(0), Integer(0)})));
   AppendBytes(
       table,
-      Scope("\\_SB",
-            {
-                BuildPciHostBridge(ram_bytes),
-                BuildIsaDevice("RTC0", "PNP0B00", {IoPorts(kRtcPort, kRtcPortCount), IsaInterrupt(kRtcIrq)}),
-                BuildIsaDevice(
-                    "KBD0", "PNP0303",
-                    {IoPorts(kKeyboardDataPort, 1), IoPorts(kKeyboardCommandPort, 1), IsaInterrupt(kKeyboardIrq)}),
-                BuildIsaDevice("MOU0", "PNP0F13", {IsaInterrupt(kMouseIrq)}),
-                BuildIsaDevice("COM1", "PNP0501", {IoPorts(kSerial1Port, kSerialPortCount), IsaInterrupt(kSerial1Irq)}),
-            }));
+      Scope("\\_SB", {
+                         BuildPciHostBridge(machine.ram_bytes),
+                         BuildIsaDevice("RTC0", "PNP0B00", {IoPorts(kRtcPort, kRtcPortCount), IsaInterrupt(kRtcIrq)}),
+                         BuildIsaDevice("KBD0", "PNP0303",
+                                        {IoPorts(kKeyboardDataPort, 1), IoPorts(kKeyboardCommandPort, 1),
+                                         IsaInterrupt(kKeyboardIrq)}),
+                         BuildIsaDevice("MOU0", "PNP0F13", {IsaInterrupt(kMouseIrq)}),
+                         BuildSerialPorts(machine.serial_ports),
+                     }));
   Seal(table);
   return table;
 }
@@ -217,6 +235,21 @@ Bytes BuildMadt() {
   return table;
 }
 
+// IA-PC HPET specification, 3.2.4.
+Bytes BuildHpetTable() {
+  constexpr uint8_t kSystemMemory = 0, kPageProtected = 1;
+  constexpr uint16_t kLeastTicks = 100;
+  Bytes table = NewTable("HPET", 1, kHeaderSize);
+  AppendField<uint32_t>(table, Hpet::kIdentity);
+  AppendBytes(table, Bytes{kSystemMemory, 0, 0, 0});
+  AppendField<uint64_t>(table, Hpet::kAddress);
+  table.push_back(0);  // the first one
+  AppendField<uint16_t>(table, kLeastTicks);
+  table.push_back(kPageProtected);
+  Seal(table);
+  return table;
+}
+
 // RSDT and XSDT differ in the width of their pointers.
 template <class Pointer>
 Bytes BuildRootTable(const char* signature, std::span<const uint32_t> addresses) {
@@ -260,12 +293,13 @@ AcpiImage BuildAcpiImage(const AcpiMachine& machine) {
     return offset;
   };
   const uint32_t facs = place(BuildFacs());
-  const uint32_t dsdt = place_summed(BuildDsdt(machine.ram_bytes), {});
+  const uint32_t dsdt = place_summed(BuildDsdt(machine), {});
   const uint32_t fadt_offset =
       place_summed(BuildFadt(facs, dsdt, machine.pm_base),
                    {{false, fadt::kFacs, 4}, {false, fadt::kDsdt, 4}, {false, fadt::kXDsdt, 8}});
   std::vector<uint32_t> all = {fadt_offset};
   if (machine.apic) all.push_back(place_summed(BuildMadt(), {}));
+  if (machine.hpet) all.push_back(place_summed(BuildHpetTable(), {}));
   const auto place_root = [&](const Bytes& table, uint8_t pointer_bytes) {
     std::vector<AcpiImage::Pointer> pointers;
     for (size_t i = 0; i < all.size(); ++i) {
@@ -303,10 +337,10 @@ Bytes BuildAcpiTables(uint32_t base, const AcpiMachine& machine) {
   return block;
 }
 
-GuestPhysical WriteAcpiTables(PhysicalMemory& memory, bool apic) {
+GuestPhysical WriteAcpiTables(PhysicalMemory& memory, AcpiMachine machine) {
   const GuestPhysical base(boot_layout::kAcpiTables);
-  const Bytes tables =
-      BuildAcpiTables(static_cast<uint32_t>(base.value), {.ram_bytes = memory.RamBytes(), .apic = apic});
+  machine.ram_bytes = memory.RamBytes();
+  const Bytes tables = BuildAcpiTables(static_cast<uint32_t>(base.value), machine);
   std::memcpy(memory.Flat(base), tables.data(), tables.size());
   return base;
 }

@@ -15,9 +15,11 @@ namespace ring3 {
 inline constexpr uint32_t kPciMemoryEnd = 0xFEC0'0000;
 
 struct AcpiMachine {
-  uint64_t ram_bytes;
+  uint64_t ram_bytes = 0;
   uint16_t pm_base = layout::kPmBasePort;  // where the guest finds PM1 and the timer
   bool apic = false;                       // a MADT describes a local APIC and an I/O APIC
+  bool hpet = false;
+  unsigned serial_ports = 1;  // a bit for each of COM1 to COM4
 };
 
 /// The tables before it is known where they lie: pointers count from the start of `tables`.
@@ -43,7 +45,7 @@ AcpiImage BuildAcpiImage(const AcpiMachine& machine);
 /// All tables as one block for guest-physical address `base` (16-byte aligned), the RSDP first.
 Bytes BuildAcpiTables(uint32_t base, const AcpiMachine& machine);
 
-/// Writes the tables into the BIOS area. Returns the RSDP's address.
-GuestPhysical WriteAcpiTables(PhysicalMemory& memory, bool apic);
+/// Writes the tables into the BIOS area, for the RAM that there is. Returns the RSDP's address.
+GuestPhysical WriteAcpiTables(PhysicalMemory& memory, AcpiMachine machine);
 
 }  // namespace ring3

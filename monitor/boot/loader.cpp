@@ -35,7 +35,7 @@ void LoadLinuxGuest(const BootOptions& options, const NamedImage& kernel, Physic
   Bytes initrd;
   if (!options.initrd.empty()) initrd = ReadGuestFile("initrd", options.initrd);
   LoadLinux(
-      {kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.apic), options.vga_text},
+      {kernel, {options.initrd, initrd}, options.command_line, WriteAcpiTables(memory, options.acpi), options.vga_text},
       memory, cpu);
 }
 
@@ -51,7 +51,7 @@ void LoadMultibootGuest(const BootOptions& options, const NamedImage& kernel, Ph
       boot.modules.push_back({{path, files.back()}, GuestCommandLine(path, arguments)});
     }
   }
-  WriteAcpiTables(memory, options.apic);
+  WriteAcpiTables(memory, options.acpi);
   LoadMultiboot(boot, memory, cpu);
 }
 

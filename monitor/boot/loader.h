@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "monitor/boot/acpi_tables.h"
 #include "monitor/cpu/cpu_state.h"
 #include "shadowmmu/physical_memory.h"
 
@@ -12,7 +13,7 @@ struct BootOptions {
   std::string kernel;  // path of a bzImage or a Multiboot 1 kernel
   std::string initrd;  // empty: none. Linux: a path. Multiboot: "path arguments,path arguments,..."; ",," is a comma
   std::string command_line;  // what --append gave
-  bool apic = false;         // the machine has APICs
+  AcpiMachine acpi;          // what the ACPI tables say
   bool vga_text = false;     // there is a VGA, in text mode 3
 };
 

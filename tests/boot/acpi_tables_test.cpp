@@ -117,7 +117,7 @@ TEST_CASE("the DSDT describes the devices and soft-off") {
 
 TEST_CASE("the tables are where systems look for them") {
   PhysicalMemory memory(2u << 20);
-  const GuestPhysical rsdp = WriteAcpiTables(memory, true);
+  const GuestPhysical rsdp = WriteAcpiTables(memory, {.apic = true});
   CHECK(rsdp.value >= 0xE0000);
   CHECK(rsdp.value % 16 == 0);
   const Bytes expected =

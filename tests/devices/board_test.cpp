@@ -19,7 +19,7 @@ struct BoardFixture {
 
   BoardOptions Complete(BoardOptions options) {
     options.ram_bytes = 64 << 20;
-    options.serial = [this](std::span<const uint8_t> bytes) { serial_output.append(bytes.begin(), bytes.end()); };
+    options.serial[0] = [this](std::span<const uint8_t> bytes) { serial_output.append(bytes.begin(), bytes.end()); };
     options.debug_console = [this](std::span<const uint8_t> bytes) { debug_output.append(bytes.begin(), bytes.end()); };
     options.start_unix_ns = 1'700'000'000ull * kNanosecondsPerSecond;
     return options;
@@ -211,6 +211,38 @@ TEST_CASE("board: reset puts every chip back", "[board]") {
   CHECK(f.In(0xCF8, 4) == 0);
   f.Out(0x70, 0x0B);
   CHECK(f.In(0x71) == 0x02);
+}
+
+TEST_CASE("board: COM2 to COM4 are there when asked for; COM1 and COM3 share a line", "[board]") {
+  std::string third;
+  BoardOptions options;
+  options.serial_ports = 0b101;
+  options.serial[2] = [&third](std::span<const uint8_t> bytes) { third.append(bytes.begin(), bytes.end()); };
+  BoardFixture f(std::move(options));
+  CHECK(f.board.Serial(0) == &f.board.Serial());
+  CHECK(f.board.Serial(1) == nullptr);
+  REQUIRE(f.board.Serial(2) != nullptr);
+  CHECK(f.board.SerialPorts() == 0b101);
+  CHECK(f.In(0x2FF) == 0xFF);
+  f.Out(0x3EF, 0x42);
+  CHECK(f.In(0x3EF) == 0x42);
+  f.Out(0x3E8, 'x');
+  f.board.FlushOutput();
+  CHECK(third == "x");
+  CHECK(f.serial_output.empty());
+}
+
+TEST_CASE("board: a shared line is high while any of its wires is", "[board]") {
+  RecordingIrqs irqs;
+  SharedLine shared(irqs, 4);
+  IrqLine first(shared, 0), third(shared, 2);
+  first.Set(true);
+  third.Set(true);
+  first.Set(false);
+  CHECK(irqs.levels[4]);
+  third.Set(false);
+  CHECK_FALSE(irqs.levels[4]);
+  CHECK(irqs.edges[4] == 1);
 }
 
 }  // namespace ring3

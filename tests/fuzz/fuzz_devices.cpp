@@ -39,7 +39,7 @@ class Subject {
   explicit Subject(bool pci)
       : board_(clock_,
                {.ram_bytes = 64u << 20,
-                .serial = [this](std::span<const uint8_t> bytes) { Note(bytes.size()); },
+                .serial = {[this](std::span<const uint8_t> bytes) { Note(bytes.size()); }},
                 .debug_console = [this](std::span<const uint8_t> bytes) { Note(bytes.size()); },
                 .debug_exit = DebugExitPorts{},
                 .pci_host_bridge = pci,

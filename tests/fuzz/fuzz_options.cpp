@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "devices/board.h"
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/options.h"
-#include "monitor/serial_line.h"
+#include "monitor/serial_console.h"
 #include "tests/fuzz/input.h"
 
 namespace ring3::fuzz {
@@ -38,8 +39,8 @@ void CheckOptions(const Options& o) {
   Require(o.max_seconds >= 0 && std::isfinite(o.max_seconds), "--max-seconds is no time");
   Require(o.memory_bytes <= 1ull << 42 && o.cache_bytes <= 1ull << 42, "a size is out of range");
   Require(o.cpu_model.empty() || FindCpuModel(o.cpu_model).name == o.cpu_model, "an unknown CPU model");
-  const bool serial = o.serial == "stdio" || o.serial == "mon:stdio" || o.serial == "none" ||
-                      (o.serial.starts_with("file:") && o.serial.size() > 5) || IsSerialLine(o.serial);
+  const bool serial = !o.serials.empty() && o.serials.size() <= Board::kSerialPorts &&
+                      std::all_of(o.serials.begin(), o.serials.end(), SerialConsole::IsPlace);
   Require(serial, "--serial names nothing");
   if (o.debug_exit_port) {
     Require(o.debug_exit_port_count >= 1 && o.debug_exit_port_count <= 4 &&

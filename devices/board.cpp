@@ -151,6 +151,7 @@ void Board::AttachPorts() {
   ports_.Attach(kPciAddressPort, kPciAddressPortCount, pci_.AddressPort(), "PCI configuration address");
   ports_.Attach(kPciDataPort, kPciDataPortCount, pci_.DataPort(), "PCI configuration data");
   ports_.Attach(kSmiCommandPort, kSmiCommandPortCount, pm_.SmiCommand(), "SMI command");
+  if (options_.vm_port) ports_.Attach(kVmPort, kVmPortCount, vm_port_, "VMware port");
   if (options_.debug_exit) {
     ports_.Attach(options_.debug_exit->first, options_.debug_exit->count, debug_exit_, "debug exit");
   }
@@ -186,6 +187,7 @@ void Board::Reset() {
   reset_control_.Reset();
   rtc_.Reset();
   keyboard_controller_.Reset();
+  vm_port_.Reset();
   for (auto& serial : serial_) {
     if (serial) serial->Reset();
   }

@@ -27,6 +27,7 @@
 #include "devices/rtc146818.h"
 #include "devices/system_ports.h"
 #include "devices/uart16550.h"
+#include "devices/vm_port.h"
 
 namespace ring3 {
 
@@ -48,6 +49,7 @@ struct BoardOptions {
   ByteSink firmware_log;                  // output of port 402h
   bool apic = false;                      // a local APIC and an I/O APIC; needs `memory`
   bool hpet = false;                      // needs `memory`
+  bool vm_port = false;                   // VMware's backdoor port
   bool pci_host_bridge = true;            // without it the PCI bus is empty
   std::optional<uint64_t> start_unix_ns;  // time of day at construction; the host's when unset
 };
@@ -90,6 +92,7 @@ class Board {
   I8042& KeyboardController() { return keyboard_controller_; }
   Ps2Keyboard& Keyboard() { return keyboard_controller_.Keyboard(); }
   Ps2Mouse& Mouse() { return keyboard_controller_.Mouse(); }
+  VmPort& VmPointer() { return vm_port_; }
   AcpiPm& Pm() { return pm_; }
   PciBus& Pci() { return pci_; }
   /// Only where there is memory.
@@ -140,6 +143,7 @@ class Board {
   ResetControl reset_control_;
   Rtc146818 rtc_;
   I8042 keyboard_controller_;
+  VmPort vm_port_{keyboard_controller_.Mouse()};
   SharedLine first_serial_irq_, second_serial_irq_;  // of COM1 and COM3, of COM2 and COM4
   std::array<std::optional<Uart16550>, kSerialPorts> serial_;
   AcpiPm pm_;

@@ -76,6 +76,9 @@ inline constexpr unsigned kFwCfgPortCount = 2;
 inline constexpr uint16_t kFwCfgDmaPort = 0x514;
 inline constexpr unsigned kFwCfgDmaPortCount = 8;
 
+inline constexpr uint16_t kVmPort = 0x5658;
+inline constexpr unsigned kVmPortCount = 4;
+
 // Where the debug-exit device sits unless told otherwise.
 inline constexpr uint16_t kDebugExitPort = 0x501;
 inline constexpr unsigned kDebugExitPortCount = 2;

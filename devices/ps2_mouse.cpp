@@ -66,6 +66,10 @@ void Ps2Mouse::Move(int dx, int dy, int wheel, uint8_t buttons) {
   if (reporting_ && !remote_) Report();
 }
 
+void Ps2Mouse::SendEmptyPacket() {
+  if (reporting_ && !remote_ && Queued() < kMaxQueued) SendPacket();
+}
+
 /// Sends packets until all motion is told or the queue is full; the rest goes with the next report.
 void Ps2Mouse::Report() {
   while ((dx_ != 0 || dy_ != 0 || (wheel_ != 0 && id_ != 0) || buttons_ != reported_buttons_) &&

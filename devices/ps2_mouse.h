@@ -20,6 +20,9 @@ class Ps2Mouse final : public Ps2Device {
   /// The mouse moved (right and up are positive, wheel towards the user is positive) or `buttons` are now held.
   void Move(int dx, int dy, int wheel, uint8_t buttons);
 
+  /// A packet that tells of nothing new, to make a driver look elsewhere.
+  void SendEmptyPacket();
+
   void Receive(uint8_t byte) override;
   void Reset() override;
 

@@ -79,6 +79,8 @@ class Engine {
   virtual void OnDeviceAccess(Hook hook, void* context) = 0;
   /// The whole state, x87 and vector registers included. To change it: SetState().
   virtual CpuState State() = 0;
+  /// The eight general registers, while the guest accesses a device: to be changed at will. nullptr: out of reach.
+  virtual uint32_t* LiveRegisters() { return nullptr; }
   /// What the guest's linear addresses mean now.
   virtual PagingState Paging() = 0;
   /// Whether the next three can be called.

@@ -90,6 +90,7 @@ Machine::Machine(const Options& options)
     DescribeMachine(board_, options_, order);
   }
   if (recorder_) physical_.AddKindListener(this);
+  board_.VmPointer().SetRegisters([this] { return engine_->LiveRegisters(); });
   control_.emplace(MachineControl::Parts{*engine_, physical_, board_, clock_}, MakeControlHooks());
   if (storage_) storage_control_.emplace(*storage_, *control_);
   control_->SetScreen(screen_.get());
@@ -130,6 +131,7 @@ BoardOptions Machine::MakeBoardOptions() {
     board.serial_ports |= 1u << port;
   }
   board.hpet = options_.UsesHpet();
+  board.vm_port = options_.UsesVmPort();
   board.debug_console = [](std::span<const uint8_t> bytes) { WriteFully(STDERR_FILENO, bytes); };
   if (options_.debug_exit_port) board.debug_exit = {*options_.debug_exit_port, options_.debug_exit_port_count};
   if (options_.command == Command::kDemo) board.debug_exit = {0xF4, 4};

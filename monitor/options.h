@@ -44,7 +44,7 @@ struct Options {
   std::string bios;       // instead of a kernel; empty: SeaBIOS, where the machine starts by firmware
   bool firmware = false;  // an option was given that needs firmware to boot by
   BootMenuOptions boot;
-  bool apic = true, hpet = true;
+  bool apic = true, hpet = true, vm_port = true;
   bool nographic = false;    // firmware talks to COM1, too
   std::string firmware_log;  // a file for what firmware writes to port 402h; empty: nowhere
   uint64_t memory_bytes = 256u << 20;
@@ -73,6 +73,7 @@ struct Options {
   /// The machine has a local and an I/O APIC, if its processor can.
   bool UsesApic() const { return lockstep.empty() && engine == EngineKind::kBinaryTranslation && apic; }
   bool UsesHpet() const { return lockstep.empty() && command == Command::kRun && hpet; }
+  bool UsesVmPort() const { return engine == EngineKind::kBinaryTranslation && lockstep.empty() && vm_port; }
   /// The guest starts at a ROM's reset vector; else a kernel is loaded.
   bool UsesFirmware() const { return command == Command::kRun && kernel.empty() && (firmware || !bios.empty()); }
 };

@@ -69,8 +69,10 @@ void ApplyMachine(const std::string& text, std::string& engine, Options& options
       SetAccelerator(value, "--machine accel", engine);
     } else if (name == "hpet" && (value == "on" || value == "off")) {
       options.hpet = value == "on";
+    } else if (name == "vmport" && (value == "on" || value == "off" || value == "auto")) {
+      options.vm_port = value != "off";
     } else if (name != "usb" || value != "off") {
-      Unknown("--machine", property, "pc, accel=tcg|kvm, hpet=on|off");
+      Unknown("--machine", property, "pc, accel=tcg|kvm, hpet=on|off, vmport=on|off");
     }
   }
 }

@@ -31,6 +31,7 @@ class TranslatingEngine final : public Engine {
   void IgnoreFpuError() override { vcpu_.cpu.state.ignore_x87_error = true; }
   void OnDeviceAccess(Hook hook, void* context) override { loop_.OnStep(hook, context); }
   CpuState State() override;
+  uint32_t* LiveRegisters() override { return vcpu_.cpu.state.gpr.data(); }
   PagingState Paging() override { return vcpu_.cpu.Paging(); }
   bool CanDebug() const override { return recorder_ == nullptr; }
   void SetDebugStops(const DebugStops& stops) override { loop_.SetDebugStops(stops); }

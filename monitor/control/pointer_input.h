@@ -1,18 +1,26 @@
 // Mouse events of the control protocols, gathered into what the PS/2 mouse reports.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "devices/ps2_mouse.h"
+#include "devices/vm_port.h"
 
 namespace ring3 {
 
 class PointerInput {
  public:
-  explicit PointerInput(Ps2Mouse& mouse) : mouse_(mouse) {}
+  PointerInput(Ps2Mouse& mouse, VmPort& absolute) : mouse_(mouse), absolute_(absolute) {}
 
   /// To the right and down, in counts; the wheel towards the user.
-  void Move(int right, int down, int wheel) { mouse_.Move(right, -down, wheel, buttons_); }
+  void Move(int right, int down, int wheel) {
+    if (!absolute_.Move(right, -down, wheel, buttons_)) mouse_.Move(right, -down, wheel, buttons_);
+  }
+  static constexpr int kLastPosition = 0x7FFF;
+  /// From 0 to kLastPosition on each axis; an axis without a value stays where it is. A guest that does not want to
+  /// know where gets a mouse that moves, 1024 counts from edge to edge.
+  void PointAt(std::optional<int> x, std::optional<int> y);
   /// left, middle, right, side, extra, wheel-up, wheel-down. False for any other.
   bool Button(std::string_view name, bool down);
   /// Bits as in Ps2Mouse.
@@ -23,6 +31,8 @@ class PointerInput {
 
  private:
   Ps2Mouse& mouse_;
+  VmPort& absolute_;
+  int x_ = kLastPosition / 2, y_ = kLastPosition / 2;
   uint8_t buttons_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "monitor/display/guest_input.h"
 
+#include <algorithm>
+
 #include "monitor/display/keysyms.h"
 
 namespace ring3 {
@@ -96,15 +98,22 @@ void GuestInput::ReleaseAll() {
 }
 
 void GuestInput::Move(int dx, int dy, int wheel, uint8_t buttons) {
-  mailbox_.Post([=, this] { mouse_.Move(dx, dy, wheel, buttons); });
+  mailbox_.Post([=, this] {
+    if (!absolute_ || !absolute_->Move(dx, dy, wheel, buttons)) mouse_.Move(dx, dy, wheel, buttons);
+  });
 }
 
-void GuestInput::PointAt(int x, int y, int wheel, uint8_t buttons) {
+void GuestInput::PointAt(int x, int y, int width, int height, int wheel, uint8_t buttons) {
+  const auto scaled = [](int at, int size) {
+    return static_cast<uint16_t>(int64_t{std::clamp(at, 0, std::max(size - 1, 0))} * 0xFFFF / std::max(size - 1, 1));
+  };
   mailbox_.Post([=, this] {
     const bool first = last_x_ < 0;
-    mouse_.Move(first ? 0 : x - last_x_, first ? 0 : last_y_ - y, wheel, buttons);
+    const int dx = first ? 0 : x - last_x_, dy = first ? 0 : last_y_ - y;
     last_x_ = x;
     last_y_ = y;
+    if (absolute_ && absolute_->Point(scaled(x, width), scaled(y, height), wheel, buttons)) return;
+    mouse_.Move(dx, dy, wheel, buttons);
   });
 }
 

@@ -10,14 +10,16 @@
 #include "devices/mailbox.h"
 #include "devices/ps2_keyboard.h"
 #include "devices/ps2_mouse.h"
+#include "devices/vm_port.h"
 
 namespace ring3 {
 
 /// Any thread may call it; the devices see it on the vCPU thread. Made and destroyed while no thread does.
 class GuestInput {
  public:
-  GuestInput(Mailbox& mailbox, Clock& clock, TimerQueue& timers, Ps2Keyboard& keyboard, Ps2Mouse& mouse)
-      : mailbox_(mailbox), keyboard_(keyboard), mouse_(mouse), player_(clock, timers, keyboard) {}
+  GuestInput(Mailbox& mailbox, Clock& clock, TimerQueue& timers, Ps2Keyboard& keyboard, Ps2Mouse& mouse,
+             VmPort* absolute = nullptr)
+      : mailbox_(mailbox), keyboard_(keyboard), mouse_(mouse), absolute_(absolute), player_(clock, timers, keyboard) {}
 
   void SendKey(Key key, bool pressed);
   /// A keysym goes down or up. A character that does not fit the guest's Shift and Caps Lock gets a Shift that does.
@@ -29,8 +31,9 @@ class GuestInput {
 
   /// Right and up are positive; `buttons` as in Ps2Mouse::Move.
   void Move(int dx, int dy, int wheel, uint8_t buttons);
-  /// The pointer is at (x, y) of the screen: the guest's mouse moves as far as it did since the last call.
-  void PointAt(int x, int y, int wheel, uint8_t buttons);
+  /// The pointer is at (x, y) of a screen of this size. A guest that does not want to know where gets a mouse that
+  /// moves as far as the pointer did since the last call.
+  void PointAt(int x, int y, int width, int height, int wheel, uint8_t buttons);
 
  private:
   enum class Adjustment : uint8_t { kNone, kAddedShift, kRemovedShift };
@@ -50,6 +53,7 @@ class GuestInput {
   // vCPU thread:
   Ps2Keyboard& keyboard_;
   Ps2Mouse& mouse_;
+  VmPort* absolute_;
   KeyPlayer player_;
   std::map<KeyNumber, Key> down_;
   std::map<uint32_t, Held> held_keysyms_;

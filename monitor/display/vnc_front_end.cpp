@@ -215,7 +215,7 @@ void VncFrontEnd::PointerEvent(int buttons, int x, int y, rfbClientPtr client) {
   const int pressed = buttons & ~self.buttons_;
   const int wheel = (pressed & kWheelDown ? 1 : 0) - (pressed & kWheelUp ? 1 : 0);
   self.buttons_ = buttons;
-  self.context_.input.PointAt(x, y, wheel, MouseButtons(buttons));
+  self.context_.input.PointAt(x, y, client->screen->width, client->screen->height, wheel, MouseButtons(buttons));
 }
 
 }  // namespace

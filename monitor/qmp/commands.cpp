@@ -91,11 +91,13 @@ Json QueryName(const CommandContext& context, const Json&) {
 }
 
 Json QueryStatus(const CommandContext& context, const Json&) {
-  return {{"status", qmp::NameOf(context.control.State())}, {"singlestep", false}, {"running", context.control.Running()}};
+  return {
+      {"status", qmp::NameOf(context.control.State())}, {"singlestep", false}, {"running", context.control.Running()}};
 }
 
 Json QueryKvm(const CommandContext& context, const Json&) {
-  return {{"enabled", std::string_view(context.control.GetEngine().Name()) == "kvm"}, {"present", access("/dev/kvm", R_OK | W_OK) == 0}};
+  return {{"enabled", std::string_view(context.control.GetEngine().Name()) == "kvm"},
+          {"present", access("/dev/kvm", R_OK | W_OK) == 0}};
 }
 
 Json QueryTarget(const CommandContext&, const Json&) { return {{"arch", "i386"}}; }
@@ -113,8 +115,11 @@ Json QueryMemorySize(const CommandContext& context, const Json&) {
   return {{"base-memory", context.control.Memory().RamBytes()}};
 }
 
-Json QueryMice(const CommandContext&, const Json&) {
-  return Json::array({{{"name", "PS/2 Mouse"}, {"index", 0}, {"current", true}, {"absolute", false}}});
+Json QueryMice(const CommandContext& context, const Json&) {
+  const bool absolute = context.control.GetBoard().VmPointer().Absolute();
+  Json mice = Json::array({{{"name", "PS/2 Mouse"}, {"index", 0}, {"current", !absolute}, {"absolute", false}}});
+  if (absolute) mice.push_back({{"name", "vmmouse"}, {"index", 1}, {"current", true}, {"absolute", true}});
+  return mice;
 }
 
 Json QueryChardev(const CommandContext& context, const Json&) {
@@ -206,11 +211,12 @@ Json SendKeys(const CommandContext& context, const Json& arguments) {
 
 /// Checked all before any is sent.
 struct InputEvent {
-  enum class Kind : uint8_t { kKey, kButton, kMove } kind;
+  enum class Kind : uint8_t { kKey, kButton, kMove, kPoint } kind;
   Key key;
   std::string button;
   int right = 0, down = 0;
   bool pressed = false;
+  std::optional<int> x, y;
 };
 
 InputEvent ParseInputEvent(const Json& event) {
@@ -237,7 +243,16 @@ InputEvent ParseInputEvent(const Json& event) {
       throw CommandError(kGeneric, fmt::format("Parameter 'axis' does not accept value '{}'", axis));
     return {.kind = InputEvent::Kind::kMove, .right = axis == "x" ? counts : 0, .down = axis == "y" ? counts : 0};
   }
-  if (type == "abs") throw CommandError(kGeneric, "This machine has no absolute pointer that QMP can move");
+  if (type == "abs") {
+    const std::string axis = Member(data, "axis", Type::kString);
+    const auto value = static_cast<int>(
+        std::clamp<int64_t>(Member(data, "value", Type::kNumber).get<int64_t>(), 0, PointerInput::kLastPosition));
+    InputEvent point{.kind = InputEvent::Kind::kPoint};
+    if (axis != "x" && axis != "y")
+      throw CommandError(kGeneric, fmt::format("Parameter 'axis' does not accept value '{}'", axis));
+    (axis == "x" ? point.x : point.y) = value;
+    return point;
+  }
   throw CommandError(kGeneric, fmt::format("Parameter 'type' does not accept value '{}'", type));
 }
 
@@ -245,13 +260,22 @@ Json SendInput(const CommandContext& context, const Json& arguments) {
   std::vector<InputEvent> events;
   for (const Json& event : arguments["events"]) events.push_back(ParseInputEvent(event));
   int right = 0, down = 0;
+  std::optional<int> x, y;
+  const auto point = [&] {
+    if (x || y) context.control.Pointer().PointAt(x, y);
+    x.reset(), y.reset();
+  };
   for (const InputEvent& event : events) {
     switch (event.kind) {
       case InputEvent::Kind::kKey:
         if (!context.control.Keys().Play(event.key, event.pressed))
           throw CommandError(kGeneric, "Too many keys are waiting");
         break;
+      case InputEvent::Kind::kPoint:
+        (event.x ? x : y) = event.x ? event.x : event.y;
+        break;
       case InputEvent::Kind::kButton:
+        point();  // a button counts where the pointer is by then
         context.control.Pointer().Button(event.button, event.pressed);
         break;
       case InputEvent::Kind::kMove:
@@ -260,6 +284,7 @@ Json SendInput(const CommandContext& context, const Json& arguments) {
         break;
     }
   }
+  point();
   if (right != 0 || down != 0) context.control.Pointer().Move(right, down, 0);
   return Nothing();
 }

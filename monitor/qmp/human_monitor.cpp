@@ -138,7 +138,10 @@ std::string HumanMonitor::Info(const Words& words) {
   if (what == "block") return InfoBlock();
   if (what == "name") return guest_name_.empty() ? "" : guest_name_ + "\n";
   if (what == "version") return "ring3 " RING3_VERSION "\n";
-  if (what == "mice") return "* Mouse #0: PS/2 Mouse\n";
+  if (what == "mice") {
+    return control_.GetBoard().VmPointer().Absolute() ? "  Mouse #0: PS/2 Mouse\n* Mouse #1: vmmouse (absolute)\n"
+                                                      : "* Mouse #0: PS/2 Mouse\n";
+  }
   if (what.empty()) return "info status | registers | block | mice | name | version\n";
   throw ControlError(fmt::format("info {}: there is no such thing", what));
 }

@@ -83,9 +83,9 @@ TEST_CASE("An absolute pointer moves the mouse by differences") {
   Desk desk;
   desk.mouse.Receive(0xF4);
   desk.Bytes(desk.mouse);
-  desk.input.PointAt(100, 100, 0, 0);
+  desk.input.PointAt(100, 100, 640, 480, 0, 0);
   CHECK(desk.Bytes(desk.mouse).empty());
-  desk.input.PointAt(110, 95, 0, Ps2Mouse::kLeft);
+  desk.input.PointAt(110, 95, 640, 480, 0, Ps2Mouse::kLeft);
   CHECK(desk.Bytes(desk.mouse) == std::vector<int>{0x09, 10, 5});
 }
 

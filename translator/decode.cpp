@@ -26,6 +26,12 @@ bool GuestInstruction::ReachesBeyondOperand() const {
   }
 }
 
+bool GuestInstruction::StacksSegment() const {
+  const bool stacks = info.mnemonic == ZYDIS_MNEMONIC_PUSH || info.mnemonic == ZYDIS_MNEMONIC_POP;
+  return stacks && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+         ZydisRegisterGetClass(operands[0].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+}
+
 bool GuestInstruction::WritesMemory() const {
   for (unsigned i = 0; i < info.operand_count; ++i) {
     if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY && (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))

@@ -26,6 +26,8 @@ struct GuestInstruction {
   const ZydisDecodedOperand* MemoryOperand() const;
   bool Is16BitAddress() const { return info.address_width == 16; }
   bool WritesMemory() const;
+  /// PUSH and POP of a segment register.
+  bool StacksSegment() const;
   /// BT and its kin with a bit offset in a register.
   bool ReachesBeyondOperand() const;
   /// Target of a direct relative branch, cut to 16 bits where the operand size says so.

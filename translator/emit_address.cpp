@@ -49,7 +49,7 @@ HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecode
   const Seg segment = SegmentOf(memory);
   if (IsGather(memory)) return EmitGatherAddress(segment, address, memory);
   if (mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress()) {
-    return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address);
+    return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address, plain_frame_);
   }
   const bool two_registers = address.base != kNoRegister && address.index != kNoRegister;
   if (mode_.Shape(segment) == SegmentShape::kBased && !insn.Is16BitAddress() && !two_registers) {

@@ -48,6 +48,7 @@ void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> 
   const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
   Mark(here);
   SettleStack(here);
+  SettleFrame();
   if (soft_site) {
     if (EmitInlineSoftAccess(insn, *soft_site)) return;
     const ZydisDecodedOperand* memory = insn.MemoryOperand();

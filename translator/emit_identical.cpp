@@ -176,7 +176,9 @@ bool Emitter::EmitFrameMove(const GuestInstruction& insn) {
     } else {
       as_.lea(asmjit::x86::rbp, asmjit::x86::ptr(asmjit::x86::r15, pending_));
     }
+    plain_frame_ = false;
   } else if (to == ZYDIS_REGISTER_ESP && from == ZYDIS_REGISTER_EBP) {
+    SettleFrame();
     as_.mov(asmjit::x86::r15, asmjit::x86::rbp);
   } else {
     return false;
@@ -212,6 +214,7 @@ void Emitter::EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding
 bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   if (NamesSystemRegister(insn)) {
     SettleStack({.eip = insn.eip});
+    SettleFrame();
     return EmitSegmentMove(insn);
   }
   if (EmitFrameMove(insn) || EmitStackAdjust(insn)) return true;
@@ -249,7 +252,11 @@ bool Emitter::EmitIdentical(const GuestInstruction& insn) {
     if (!Writes(insn, reg)) continue;
     Mark(insn.NextEip());
     if (MayLeaveAlone(insn.info.mnemonic)) as_.mov(host::Low32(gpr), host::Low32(gpr));
-    EmitRebias(gpr);
+    if (gpr == kEbp) {
+      EmitFrameWritten();
+    } else {
+      EmitRebias(gpr);
+    }
   }
   return true;
 }

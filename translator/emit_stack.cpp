@@ -72,7 +72,7 @@ bool Emitter::EmitPop(const GuestInstruction& insn) {
     }
     if (id == kEbp && bytes == 4) {
       MoveStack(insn, delta);
-      EmitRebias(kEbp);
+      EmitFrameWritten();
       return true;
     }
   }

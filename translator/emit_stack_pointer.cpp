@@ -60,9 +60,7 @@ bool Emitter::KnowsPending(const GuestInstruction& insn) const {
       return !NamesStackPointer(insn) || IsFrameMove(insn) || PendingAfter(insn);
     case InstructionClass::kStack: {
       const ZydisDecodedOperand& op = insn.operands[0];
-      const bool segment =
-          op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT;
-      return !segment && !IsRegister(op, ZYDIS_REGISTER_ESP) && !IsRegister(op, ZYDIS_REGISTER_SP);
+      return !insn.StacksSegment() && !IsRegister(op, ZYDIS_REGISTER_ESP) && !IsRegister(op, ZYDIS_REGISTER_SP);
     }
     case InstructionClass::kCall:
     case InstructionClass::kReturn:

@@ -26,6 +26,7 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool
   host_base_ = host_base;
   ended_ = shadow_ = false;
   pending_ = 0;
+  plain_frame_ = false;
   recovery_.clear();
   Mark(start_eip);  // whatever comes, every host address of the block has an entry
   exits_.clear();
@@ -36,6 +37,7 @@ void Emitter::EmitInstruction(const GuestInstruction& insn) {
   const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
   Mark(here);
   if (!KnowsPending(insn)) SettleStack(here);
+  if (!KnowsPlainFrame(insn)) SettleFrame();
   shadow_ = false;
   emitted_class_ = insn.row.cls;
   if (TryEmit(insn)) return;
@@ -120,6 +122,7 @@ void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_ei
 void Emitter::EmitDirectExit(uint32_t target_eip) {
   Mark(target_eip);
   SettleStack({.eip = target_eip});
+  SettleFrame();
   if (Linkable(target_eip)) {
     const uint8_t jump[] = {kJump};
     EmitLinkedJump(jump, target_eip);
@@ -210,6 +213,7 @@ void Emitter::EmitInterpret(uint32_t eip) { EmitStep(eip, {}); }
 
 void Emitter::EmitStep(uint32_t eip, StepOperand step) {
   SettleStack({.eip = eip});
+  SettleFrame();
   const uint64_t leave = step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret();
   EmitLeave(eip, fast_paths_.Has(FastPath::kStepCallouts) ? stubs_.Step(step) : leave);
   EndBlock();

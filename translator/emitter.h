@@ -143,6 +143,12 @@ class Emitter {
   std::optional<int32_t> PendingAfter(const GuestInstruction& insn) const;
   bool EmitStackAdjust(const GuestInstruction& insn);
 
+  // emit_frame_pointer.cpp: RBP is window + EBP at each way out. Between two of them it may be plain EBP.
+  void EmitFrameWritten();  // EBP was written as 32 bits, zero-extended
+  void SettleFrame();       // RBP is biased afterwards
+  /// Whether the instruction's expansion takes RBP either way.
+  bool KnowsPlainFrame(const GuestInstruction& insn) const;
+
   /// Whether a direct near branch may go there; if not it faults, which is the monitor's to do.
   bool Reachable(uint32_t target_eip) const { return target_eip <= mode_.Code().limit; }
   /// The same for indirect branches of this operand size, which EmitTargetCheck may have to check (EIP in r8d).
@@ -217,6 +223,7 @@ class Emitter {
   bool self_checking_ = false;
   bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
   int32_t pending_ = 0;  // bytes that ESP is ahead of r15d
+  bool plain_frame_ = false;  // RBP is EBP, without the window's base
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;

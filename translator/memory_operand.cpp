@@ -69,17 +69,18 @@ GuestAddress WithoutIndex(GuestAddress address) {
   return address;
 }
 
-HostOperand EncodeFlat(const GuestAddress& a) {
+HostOperand EncodeFlat(const GuestAddress& a, bool plain_frame) {
+  const auto biased = [&](uint8_t reg) { return reg == kEsp || (reg == kEbp && !plain_frame); };
   bool has_base = a.base != kNoRegister, has_index = a.index != kNoRegister;
   if (!has_base && !has_index) {
     if (a.displacement >= 0) return EncodeOperand(host::kWindow, kNoRegister, 1, a.displacement);
     return EncodeFlatThroughSegment(a);
   }
-  if (has_base && !has_index && (a.base == kEsp || a.base == kEbp)) {
+  if (has_base && !has_index && biased(a.base)) {
     return EncodeOperand(host::NumberOf(a.base), kNoRegister, 1, a.displacement);
   }
   uint8_t only = has_base ? a.base : a.index;
-  bool one_register = has_base != has_index && only != kEsp && only != kEbp;
+  bool one_register = has_base != has_index && !biased(only);
   if (one_register && StaysNear(a.displacement)) {
     return EncodeOperand(host::kWindow, only, has_base ? 1 : a.scale, a.displacement);
   }

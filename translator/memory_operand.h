@@ -60,8 +60,8 @@ bool StaysNear(int32_t displacement);
 /// base + displacement alone; the index of a gather is a vector.
 GuestAddress WithoutIndex(GuestAddress address);
 
-/// The operand for a flat segment.
-HostOperand EncodeFlat(const GuestAddress& address);
+/// The operand for a flat segment. Is RBP plain EBP, or window + EBP?
+HostOperand EncodeFlat(const GuestAddress& address, bool plain_frame);
 /// The same by gs + 67h alone: slower, but free of REX bits unless the base is ESP.
 HostOperand EncodeFlatThroughSegment(const GuestAddress& address);
 /// A gather's operand: a base (host register number) and a vector index, each sum cut to 32 bits.

@@ -221,8 +221,8 @@ class Emitter {
   uint64_t host_base_ = 0;
   bool ended_ = false;
   bool self_checking_ = false;
-  bool shadow_ = false;  // the instruction just translated was STI, or loaded SS
-  int32_t pending_ = 0;  // bytes that ESP is ahead of r15d
+  bool shadow_ = false;       // the instruction just translated was STI, or loaded SS
+  int32_t pending_ = 0;       // bytes that ESP is ahead of r15d
   bool plain_frame_ = false;  // RBP is EBP, without the window's base
   InstructionClass emitted_class_ = InstructionClass::kInterpret;
   std::vector<RecoveryEntry> recovery_;

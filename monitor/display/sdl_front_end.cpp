@@ -14,6 +14,7 @@
 #include "monitor/display/front_end.h"
 #include "monitor/display/guest_input.h"
 #include "monitor/display/host_thread.h"
+#include "monitor/display/late_library.h"
 #include "monitor/display/sdl_keys.h"
 
 namespace ring3 {
@@ -32,6 +33,31 @@ uint8_t MouseButtons(uint32_t sdl) {
   return buttons;
 }
 
+/// What is used of SDL.
+struct Sdl : LateLibrary {
+  Sdl() : LateLibrary("libSDL2-2.0.so.0", "libsdl2-2.0-0") {}
+  RING3_LATE_FUNCTION(SDL_CreateRGBSurfaceWithFormatFrom);
+  RING3_LATE_FUNCTION(SDL_CreateWindow);
+  RING3_LATE_FUNCTION(SDL_DestroyWindow);
+  RING3_LATE_FUNCTION(SDL_FreeSurface);
+  RING3_LATE_FUNCTION(SDL_GetCurrentVideoDriver);
+  RING3_LATE_FUNCTION(SDL_GetError);
+  RING3_LATE_FUNCTION(SDL_GetMouseState);
+  RING3_LATE_FUNCTION(SDL_GetWindowSize);
+  RING3_LATE_FUNCTION(SDL_GetWindowSurface);
+  RING3_LATE_FUNCTION(SDL_Init);
+  RING3_LATE_FUNCTION(SDL_PollEvent);
+  RING3_LATE_FUNCTION(SDL_Quit);
+  RING3_LATE_FUNCTION(SDL_SetHint);
+  RING3_LATE_FUNCTION(SDL_SetRelativeMouseMode);
+  RING3_LATE_FUNCTION(SDL_SetWindowKeyboardGrab);
+  RING3_LATE_FUNCTION(SDL_SetWindowSize);
+  RING3_LATE_FUNCTION(SDL_SetWindowTitle);
+  RING3_LATE_FUNCTION(SDL_UpdateWindowSurface);
+  RING3_LATE_FUNCTION(SDL_UpperBlit);
+  RING3_LATE_FUNCTION(SDL_WaitEventTimeout);
+};
+
 /// All of SDL happens on one thread.
 class SdlFrontEnd final : public FrontEnd {
  public:
@@ -48,6 +74,7 @@ class SdlFrontEnd final : public FrontEnd {
   void Update();
   void Show(const std::vector<Rectangle>& rectangles);
 
+  Sdl sdl_;
   FrontEndContext context_;
   Surface::Viewer& viewer_;
   SDL_Window* window_ = nullptr;
@@ -78,17 +105,18 @@ SdlFrontEnd::~SdlFrontEnd() {
 
 /// Empty, or what went wrong.
 std::string SdlFrontEnd::Open() {
-  SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
-  SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
-  if (SDL_Init(SDL_INIT_VIDEO) != 0) return SDL_GetError();
+  sdl_.SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1");
+  sdl_.SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
+  if (sdl_.SDL_Init(SDL_INIT_VIDEO) != 0) return sdl_.SDL_GetError();
   // Without a window system SDL may draw where nobody can look.
   const bool asked_for = std::getenv("SDL_VIDEODRIVER") != nullptr;
-  if (const std::string driver = SDL_GetCurrentVideoDriver();
+  if (const std::string driver = sdl_.SDL_GetCurrentVideoDriver();
       !asked_for && (driver == "offscreen" || driver == "dummy")) {
     return "there is no window system (DISPLAY and WAYLAND_DISPLAY lead nowhere)";
   }
-  window_ = SDL_CreateWindow(kTitle, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, kFirstWidth, kFirstHeight, 0);
-  return window_ ? "" : SDL_GetError();
+  window_ =
+      sdl_.SDL_CreateWindow(kTitle, SDL_WINDOWPOS_UNDEFINED, SDL_WINDOWPOS_UNDEFINED, kFirstWidth, kFirstHeight, 0);
+  return window_ ? "" : sdl_.SDL_GetError();
 }
 
 void SdlFrontEnd::Run(std::promise<std::string> ready) {
@@ -97,14 +125,14 @@ void SdlFrontEnd::Run(std::promise<std::string> ready) {
   ready.set_value(error);
   while (error.empty() && !stop_) {
     SDL_Event event;
-    if (SDL_WaitEventTimeout(&event, kPollMs)) {
+    if (sdl_.SDL_WaitEventTimeout(&event, kPollMs)) {
       Take(event);
-      while (SDL_PollEvent(&event)) Take(event);
+      while (sdl_.SDL_PollEvent(&event)) Take(event);
     }
     Update();
   }
-  if (window_) SDL_DestroyWindow(window_);
-  SDL_Quit();
+  if (window_) sdl_.SDL_DestroyWindow(window_);
+  sdl_.SDL_Quit();
 }
 
 void SdlFrontEnd::Take(const SDL_Event& event) {
@@ -121,7 +149,7 @@ void SdlFrontEnd::Take(const SDL_Event& event) {
     case SDL_MOUSEBUTTONUP:
       return TakeButton();
     case SDL_MOUSEWHEEL:
-      if (grabbed_) context_.input.Move(0, 0, -event.wheel.y, MouseButtons(SDL_GetMouseState(nullptr, nullptr)));
+      if (grabbed_) context_.input.Move(0, 0, -event.wheel.y, MouseButtons(sdl_.SDL_GetMouseState(nullptr, nullptr)));
       return;
     case SDL_WINDOWEVENT:
       if (event.window.event == SDL_WINDOWEVENT_EXPOSED) Show({{0, 0, frame_.width, frame_.height}});
@@ -147,16 +175,16 @@ void SdlFrontEnd::TakeKey(const SDL_KeyboardEvent& event) {
 
 /// The first click takes the mouse for the guest.
 void SdlFrontEnd::TakeButton() {
-  const uint32_t state = SDL_GetMouseState(nullptr, nullptr);
+  const uint32_t state = sdl_.SDL_GetMouseState(nullptr, nullptr);
   if (grabbed_) return context_.input.Move(0, 0, 0, MouseButtons(state));
   if (state != 0) Grab(true);
 }
 
 void SdlFrontEnd::Grab(bool grab) {
   grabbed_ = grab;
-  SDL_SetRelativeMouseMode(grab ? SDL_TRUE : SDL_FALSE);
-  SDL_SetWindowKeyboardGrab(window_, grab ? SDL_TRUE : SDL_FALSE);
-  SDL_SetWindowTitle(window_, grab ? kGrabbedTitle : kTitle);
+  sdl_.SDL_SetRelativeMouseMode(grab ? SDL_TRUE : SDL_FALSE);
+  sdl_.SDL_SetWindowKeyboardGrab(window_, grab ? SDL_TRUE : SDL_FALSE);
+  sdl_.SDL_SetWindowTitle(window_, grab ? kGrabbedTitle : kTitle);
 }
 
 void SdlFrontEnd::Update() {
@@ -181,19 +209,19 @@ void SdlFrontEnd::Update() {
 void SdlFrontEnd::Show(const std::vector<Rectangle>& rectangles) {
   if (frame_.pixels.empty()) return;
   int width = 0, height = 0;
-  SDL_GetWindowSize(window_, &width, &height);
-  if (width != frame_.width || height != frame_.height) SDL_SetWindowSize(window_, frame_.width, frame_.height);
-  SDL_Surface* target = SDL_GetWindowSurface(window_);
-  SDL_Surface* source =
-      SDL_CreateRGBSurfaceWithFormatFrom(frame_.pixels.data(), frame_.width, frame_.height, 32,
-                                         frame_.width * static_cast<int>(sizeof(uint32_t)), SDL_PIXELFORMAT_RGB888);
-  if (!target || !source) return SDL_FreeSurface(source);
+  sdl_.SDL_GetWindowSize(window_, &width, &height);
+  if (width != frame_.width || height != frame_.height) sdl_.SDL_SetWindowSize(window_, frame_.width, frame_.height);
+  SDL_Surface* target = sdl_.SDL_GetWindowSurface(window_);
+  SDL_Surface* source = sdl_.SDL_CreateRGBSurfaceWithFormatFrom(frame_.pixels.data(), frame_.width, frame_.height, 32,
+                                                                frame_.width * static_cast<int>(sizeof(uint32_t)),
+                                                                SDL_PIXELFORMAT_RGB888);
+  if (!target || !source) return sdl_.SDL_FreeSurface(source);
   for (const Rectangle& r : rectangles) {
     SDL_Rect from{r.x, r.y, r.width, r.height}, to = from;
-    SDL_BlitSurface(source, &from, target, &to);
+    sdl_.SDL_UpperBlit(source, &from, target, &to);
   }
-  SDL_FreeSurface(source);
-  SDL_UpdateWindowSurface(window_);
+  sdl_.SDL_FreeSurface(source);
+  sdl_.SDL_UpdateWindowSurface(window_);
 }
 
 }  // namespace

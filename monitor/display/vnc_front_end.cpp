@@ -15,6 +15,7 @@
 #include "monitor/display/front_end.h"
 #include "monitor/display/guest_input.h"
 #include "monitor/display/host_thread.h"
+#include "monitor/display/late_library.h"
 #include "monitor/display/page_server.h"
 
 namespace ring3 {
@@ -47,6 +48,22 @@ std::string ReadPassword(const std::string& path) {
   return password;
 }
 
+/// What is used of libvncserver.
+struct Rfb : LateLibrary {
+  Rfb() : LateLibrary("libvncserver.so.1", "libvncserver1") {}
+  RING3_LATE_FUNCTION(rfbCheckPasswordByList);
+  RING3_LATE_FUNCTION(rfbGetScreen);
+  RING3_LATE_FUNCTION(rfbInitServer);
+  RING3_LATE_FUNCTION(rfbLogEnable);
+  RING3_LATE_FUNCTION(rfbMarkRectAsModified);
+  RING3_LATE_FUNCTION(rfbNewFramebuffer);
+  RING3_LATE_FUNCTION(rfbProcessEvents);
+  RING3_LATE_FUNCTION(rfbScreenCleanup);
+  RING3_LATE_FUNCTION(rfbSetCursor);
+  RING3_LATE_FUNCTION(rfbShutdownServer);
+  RING3_LATE_FUNCTION(rfbStringToAddr);
+};
+
 class VncFrontEnd final : public FrontEnd {
  public:
   VncFrontEnd(const VncOptions& options, const FrontEndContext& context);
@@ -66,6 +83,7 @@ class VncFrontEnd final : public FrontEnd {
   void Resize(const Frame& frame);
   void Copy(const Frame& frame, const Rectangle& rectangle);
 
+  Rfb rfb_;
   FrontEndContext context_;
   std::string password_;
   std::vector<char*> passwords_;  // for libvncserver: ends with null
@@ -84,8 +102,8 @@ VncFrontEnd::VncFrontEnd(const VncOptions& options, const FrontEndContext& conte
       password_(options.password_file.empty() ? "" : ReadPassword(options.password_file)),
       pixels_(size_t{kFirstWidth} * kFirstHeight),
       viewer_(context.display.Screen().AddViewer(nullptr)) {
-  rfbLogEnable(0);
-  screen_ = rfbGetScreen(nullptr, nullptr, kFirstWidth, kFirstHeight, kBitsPerSample, kSamples, kBytesPerPixel);
+  rfb_.rfbLogEnable(0);
+  screen_ = rfb_.rfbGetScreen(nullptr, nullptr, kFirstWidth, kFirstHeight, kBitsPerSample, kSamples, kBytesPerPixel);
   screen_->frameBuffer = reinterpret_cast<char*>(pixels_.data());
   screen_->desktopName = "ring3";
   screen_->screenData = this;
@@ -94,16 +112,16 @@ VncFrontEnd::VncFrontEnd(const VncOptions& options, const FrontEndContext& conte
   screen_->newClientHook = ClientCame;
   screen_->kbdAddEvent = KeyEvent;
   screen_->ptrAddEvent = PointerEvent;
-  rfbSetCursor(screen_, nullptr);  // the guest draws its own
+  rfb_.rfbSetCursor(screen_, nullptr);  // the guest draws its own
   if (!options.password_file.empty()) {
     passwords_ = {password_.data(), nullptr};
     screen_->authPasswdData = passwords_.data();
-    screen_->passwordCheck = rfbCheckPasswordByList;
+    screen_->passwordCheck = rfb_.rfbCheckPasswordByList;
   }
   try {
     Listen(options);
   } catch (...) {
-    rfbScreenCleanup(screen_);
+    rfb_.rfbScreenCleanup(screen_);
     context_.display.Screen().RemoveViewer(viewer_);
     throw;
   }
@@ -113,8 +131,8 @@ VncFrontEnd::VncFrontEnd(const VncOptions& options, const FrontEndContext& conte
 VncFrontEnd::~VncFrontEnd() {
   stop_ = true;
   thread_.join();
-  rfbShutdownServer(screen_, TRUE);
-  rfbScreenCleanup(screen_);
+  rfb_.rfbShutdownServer(screen_, TRUE);
+  rfb_.rfbScreenCleanup(screen_);
   context_.display.Screen().RemoveViewer(viewer_);
 }
 
@@ -123,10 +141,10 @@ void VncFrontEnd::Listen(const VncOptions& options) {
   screen_->ipv6port = 0;
   if (options.host.empty()) {
     screen_->ipv6port = options.port;
-  } else if (!rfbStringToAddr(const_cast<char*>(options.host.c_str()), &screen_->listenInterface)) {
+  } else if (!rfb_.rfbStringToAddr(const_cast<char*>(options.host.c_str()), &screen_->listenInterface)) {
     throw UsageError(fmt::format("cannot show the screen by VNC: there is no host '{}'", options.host));
   }
-  rfbInitServer(screen_);
+  rfb_.rfbInitServer(screen_);
   if (screen_->listenSock < 0) {
     throw UsageError(fmt::format("cannot show the screen by VNC: port {} of {} is in use or not ours (choose another)",
                                  options.port, options.host.empty() ? "this host" : options.host));
@@ -153,7 +171,7 @@ void VncFrontEnd::ServePages(const VncOptions& options, const std::string& host)
 void VncFrontEnd::Run() {
   while (!stop_) {
     if (clients_ > 0) Update();
-    rfbProcessEvents(screen_, clients_ > 0 ? kBusyPollUs : kIdlePollUs);
+    rfb_.rfbProcessEvents(screen_, clients_ > 0 ? kBusyPollUs : kIdlePollUs);
   }
 }
 
@@ -167,15 +185,15 @@ void VncFrontEnd::Update() {
     changed = changes.rectangles;
     for (const Rectangle& rectangle : changed) Copy(frame, rectangle);
   });
-  for (const Rectangle& r : changed) rfbMarkRectAsModified(screen_, r.x, r.y, r.x + r.width, r.y + r.height);
-  if (resized) rfbMarkRectAsModified(screen_, 0, 0, screen_->width, screen_->height);
+  for (const Rectangle& r : changed) rfb_.rfbMarkRectAsModified(screen_, r.x, r.y, r.x + r.width, r.y + r.height);
+  if (resized) rfb_.rfbMarkRectAsModified(screen_, 0, 0, screen_->width, screen_->height);
 }
 
 void VncFrontEnd::Resize(const Frame& frame) {
   if (frame.width != screen_->width || frame.height != screen_->height) {
     std::vector<uint32_t> pixels(frame.pixels.size());
-    rfbNewFramebuffer(screen_, reinterpret_cast<char*>(pixels.data()), frame.width, frame.height, kBitsPerSample,
-                      kSamples, kBytesPerPixel);
+    rfb_.rfbNewFramebuffer(screen_, reinterpret_cast<char*>(pixels.data()), frame.width, frame.height, kBitsPerSample,
+                           kSamples, kBytesPerPixel);
     pixels_.swap(pixels);
   }
   Copy(frame, {0, 0, frame.width, frame.height});

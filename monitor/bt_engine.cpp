@@ -43,6 +43,7 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
                 .switches = mmu.Stats().cr3_loads} {
   InstallCallouts(vcpu_, callouts_);
   vcpu_.run.soft_budgets = translator_.SoftBudgets();
+  translator_.SetThunkCells(&vcpu_.run.thunk_cells);
   vcpu_.cpu.memory.ServeSoft(vcpu_.run.soft_tlb);
   vcpu_.run.code_base = reinterpret_cast<uint64_t>(translator_.Cache().Base());
   vcpu_.run.return_empty = translator_.Returns().Empty();
@@ -51,6 +52,7 @@ BtEngine::BtEngine(Vcpu& vcpu, ShadowMmu& mmu, Translator& translator, ExitTrace
 }
 
 BtEngine::~BtEngine() {
+  translator_.SetThunkCells(nullptr);
   vcpu_.cpu.fpu_keeper = nullptr;
   vcpu_.cpu.breakpoint_listener = nullptr;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Block {
   ReturnSites returns;
   LinkId incoming = kNone;  // links of other blocks that jump here
   BlockId next_in_bucket = kNone;
+  std::optional<uint8_t> thunk_register;  // all of it is a PC thunk (translator/thunks.h)
   bool live = false;  // found by lookup; a dead block's code may still be running
 };
 

@@ -13,7 +13,6 @@ using namespace asmjit;
 namespace {
 
 constexpr uint8_t kLinear = 9, kToHost = 10;  // r9, r10
-constexpr uint8_t kJumpIfEcxZero[] = {0x67, 0xE3};
 
 }  // namespace
 

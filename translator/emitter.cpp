@@ -31,6 +31,7 @@ void Emitter::Begin(BlockMode mode, uint32_t start_eip, uint64_t host_base, bool
   Mark(start_eip);  // whatever comes, every host address of the block has an entry
   exits_.clear();
   soft_misses_.clear();
+  thunk_calls_.clear();
 }
 
 void Emitter::EmitInstruction(const GuestInstruction& insn) {
@@ -176,14 +177,17 @@ void Emitter::EmitIndirectCall() {
 }
 
 void Emitter::EmitReturnSite(uint32_t eip) {
+  EmitReturnCheck(eip);
+  EmitNextEip(flow_.goes_on_after_calls, eip);
+}
+
+void Emitter::EmitReturnCheck(uint32_t eip) {
   Mark(RecoveryEntry{.eip_in_scratch = true});
   returns_.offsets.push_back(static_cast<uint16_t>(Offset()));
   const uint32_t negated = -eip;
   EmitBytes(ReturnSite::kLea);
   EmitBytes({reinterpret_cast<const uint8_t*>(&negated), sizeof negated});
-  as_.rorx(x86::r9, x86::r9, ReturnSite::kRotation);
   as_.mov(x86::r9d, x86::dword_ptr(x86::r11, x86::r9, 0, static_cast<int32_t>(flow_.return_check)));
-  EmitNextEip(flow_.goes_on_after_calls, eip);
 }
 
 void Emitter::EmitNextEip(bool goes_on, uint32_t eip) {
@@ -220,6 +224,7 @@ void Emitter::EmitStep(uint32_t eip, StepOperand step) {
 }
 
 void Emitter::Finish() {
+  EmitThunkCalls();
   if (!returns_.offsets.empty()) {
     returns_.lookup = static_cast<uint16_t>(Offset());
     EmitIndirectExit();

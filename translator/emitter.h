@@ -31,6 +31,13 @@ struct PendingSoftMiss {
   CalloutArguments callout;
 };
 
+/// A call of a thunk that is not known: the block's cold part makes the call.
+struct PendingThunkCall {
+  uint32_t eip, target_eip, next_eip;
+  uint32_t jump_offset;  // of the rel32 field
+  int32_t stack_move;    // from r15 to the return address
+};
+
 /// A translation made wrong on purpose: behind the instruction at `eip` comes what it does not say.
 struct Sabotage {
   enum class Kind : uint8_t { kNone, kRegister, kMemory };  // EAX grows by 1; 4 bytes far below the stack are written
@@ -44,6 +51,7 @@ struct Flow {
   bool pairs_returns = false;           // guest calls and returns are the host's
   bool goes_on_after_calls = false;     // the return site's code belongs to the block that calls
   bool goes_on_after_branches = false;  // what a conditional branch falls through to belongs to its block
+  bool inlines_thunks = false;          // calls of PC thunks are what these do
   uint32_t return_check = 0;            // CodeCache::ReturnCheck
 };
 
@@ -70,6 +78,9 @@ class Emitter {
   /// Translates one instruction. Afterwards Ended() says whether it ended the block.
   void EmitInstruction(const GuestInstruction& insn);
   bool Ended() const { return ended_; }
+  /// Whether a call may be translated as what the PC thunk it calls does; and that, for a thunk that loads `gpr`.
+  bool AllowsThunkCall(const GuestInstruction& insn) const;
+  void EmitThunkCall(const GuestInstruction& insn, unsigned gpr);
   /// Ends the block by going on at `eip`.
   void EmitFallThrough(uint32_t eip);
   /// Ends the block by leaving to the monitor at `eip`.
@@ -99,6 +110,7 @@ class Emitter {
   void EmitStep(uint32_t eip, StepOperand step);  // the monitor interprets the instruction, and the block ends
   void EmitBytes(std::span<const uint8_t> bytes);
   static constexpr uint8_t kCall = 0xE8, kJump = 0xE9;  // with a rel32
+  static constexpr uint8_t kJumpIfEcxZero[] = {0x67, 0xE3};
   void EmitBranchTo(uint8_t opcode, uint64_t host_address);
   /// A direct jump may be linked within a page, and between pages in ring 0; other pages may be mapped elsewhere in
   /// another address space, so such jumps go through this one's branch table.
@@ -114,6 +126,8 @@ class Emitter {
   void EmitDirectCall(uint32_t target_eip);
   void EmitIndirectCall();  // EIP in r8d
   void EmitReturnSite(uint32_t eip);
+  void EmitReturnCheck(uint32_t eip);
+  void EmitThunkCalls();  // emit_thunk.cpp
   /// A branch that was not taken is behind us.
   void EmitNextEip(bool goes_on, uint32_t eip);
   void EmitRebias(unsigned guest_gpr);
@@ -228,6 +242,7 @@ class Emitter {
   std::vector<RecoveryEntry> recovery_;
   std::vector<PendingExit> exits_;
   std::vector<PendingSoftMiss> soft_misses_;
+  std::vector<PendingThunkCall> thunk_calls_;
   std::optional<HostOperand> soft_operand_;  // in place of the instruction's operand in memory
   ReturnSites returns_;
 };

@@ -10,13 +10,12 @@
 namespace ring3 {
 
 /// What stands behind a host call: a return comes here with EIP in r8d, and whether that is the EIP the site stands for
-/// is checked without touching flags. The difference, times the page size, is added to the address of the code cache's
-/// last word, behind which 16 TiB are reserved: any other EIP faults (Translator::ResolveReturn).
-///     lea r9d, [r8 - EIP];  rorx r9, r9, 52;  mov r9d, [r11 + r9 + check]
+/// is checked without touching flags. The difference is added to the address of the code cache's last word, behind
+/// which 4 GiB are reserved: any other EIP faults (Translator::ResolveReturn).
+///     lea r9d, [r8 - EIP];  mov r9d, [r11 + r9 + check]
 struct ReturnSite {
   static constexpr uint8_t kLea[] = {0x45, 0x8D, 0x88};  // and the displacement
-  static constexpr unsigned kRotation = 52;
-  static constexpr uint64_t kReach = 1ull << (32 + 64 - kRotation);
+  static constexpr uint64_t kReach = 1ull << 32;
   /// What a retired site's LEA is overwritten with: a jump to the lookup, and as many bytes of NOP as are left.
   static constexpr unsigned kJumpBytes = 5;
   static constexpr uint8_t kNop[] = {0x66, 0x90};

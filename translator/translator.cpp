@@ -21,6 +21,7 @@ Flow FlowOf(const TranslatorOptions& options, const CodeCache& cache) {
   return {.pairs_returns = paths.Has(FastPath::kPairedReturns) && cache.ReturnCheck() != 0,
           .goes_on_after_calls = paths.Has(FastPath::kLongBlocks) && !whole,
           .goes_on_after_branches = paths.Has(FastPath::kLongBlocks) && !whole,
+          .inlines_thunks = paths.Has(FastPath::kPcThunks) && !whole && options.max_block_instructions > 1,
           .return_check = cache.ReturnCheck()};
 }
 
@@ -77,7 +78,9 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   }
   if (block == kNone) block = Translate(key);
   if (!cache_.Get(block).provisional) {
-    tables_.Insert(eip, cache_.Get(block).host_offset);
+    const Block& b = cache_.Get(block);
+    tables_.Insert(eip, b.host_offset);
+    if (thunk_cells_ && b.thunk_register) thunk_cells_->Set(*b.thunk_register, eip, b.host_offset);
     ++stats_.branch_table_inserts;
   }
   if (!mode.User()) {
@@ -119,7 +122,11 @@ BlockId Translator::Translate(const BlockKey& key) {
 void Translator::ReserveSpace() {
   std::vector<BlockId> leaving(cache_.EvictionCandidates().begin(), cache_.EvictionCandidates().end());
   for (BlockId id : leaving) {
-    if (cache_.Get(id).live) pages_.Kill(id);
+    const Block& block = cache_.Get(id);
+    if (block.thunk_register && thunk_cells_) {
+      thunk_cells_->Clear(*block.thunk_register, block.key.eip, block.host_offset);
+    }
+    if (block.live) pages_.Kill(id);
   }
 }
 
@@ -152,6 +159,8 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
     }
     if (sites_.IsDemoted(key.physical + at)) {
       emitter_.EmitDemoted(insn, SoftSiteFor(key.physical + at, insn));
+    } else if (const auto gpr = ThunkCalledBy(insn, key.mode)) {
+      emitter_.EmitThunkCall(insn, *gpr);
     } else {
       emitter_.EmitInstruction(insn);
       if (options_.sabotage.At(insn.eip) && !emitter_.Ended())
@@ -164,10 +173,24 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
     if (ends_here && !emitter_.Ended()) emitter_.EmitFallThrough(key.eip + at);
   }
   block.guest_bytes = static_cast<uint16_t>(std::max(at, 1u));
+  if (at == kThunkBytes && !self_checking && options_.sabotage.kind == Sabotage::Kind::kNone && key.mode.Stack32()) {
+    block.thunk_register = ThunkRegister({source, kThunkBytes});
+  }
   if (self_checking) emitter_.EmitSelfCheckEnd(check, {source, block.guest_bytes});
   if (options_.record_blocks) emitter_.FinishRecord(record, block.guest_instructions);
   emitter_.Finish();
   for (size_t i = 0; i < counts.classes.size(); ++i) stats_.translated[i] += counts.classes[i];
+}
+
+/// The register that the called code loads with the return address, if it is a PC thunk now.
+std::optional<unsigned> Translator::ThunkCalledBy(const GuestInstruction& insn, BlockMode mode) {
+  if (!thunk_cells_ || !emitter_.AllowsThunkCall(insn)) return std::nullopt;
+  const GuestLinear target = mode.Linear(insn.BranchTarget());
+  const WalkResult walk = Peek(memory_, mmu_.Paging(), target);
+  if (!walk.ok || target.PageOffset() > kPageSize - kThunkBytes) return std::nullopt;
+  const GuestPhysical page = walk.translation.page;
+  if (memory_.KindOf(page) == PageKind::kMmio) return std::nullopt;
+  return ThunkRegister({memory_.Flat(page + target.PageOffset()), kThunkBytes});
 }
 
 /// The SoftSite that stands for a demoted instruction, if there may be one.

@@ -81,6 +81,8 @@ class Translator : public MappingListener, public KindListener {
   /// By the number that Callout::kSoftAccess is given.
   SoftSite* SoftSites() { return sites_.SoftSites(); }
   SoftBudget* SoftBudgets() { return sites_.SoftBudgets(); }
+  /// The cells that translated code looks at; without them calls of thunks are calls.
+  void SetThunkCells(ThunkCells* cells) { thunk_cells_ = cells; }
   SoftNews& News() { return sites_.News(); }
   const ReturnStack& Returns() const { return returns_; }
   /// Changes when return sites may no longer stand for their EIP: what is on the return stack must be forgotten.
@@ -160,6 +162,7 @@ class Translator : public MappingListener, public KindListener {
   std::optional<GuestPhysical> SecondPage(const BlockKey& key);
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const GuestInstruction& insn);
   void DisconnectPage(uint32_t linear_page);
+  std::optional<unsigned> ThunkCalledBy(const GuestInstruction& insn, BlockMode mode);
 
   PhysicalMemory& memory_;
   ShadowMmu& mmu_;
@@ -170,6 +173,7 @@ class Translator : public MappingListener, public KindListener {
   BranchTables tables_;
   CodePages pages_;
   SitePolicy sites_;
+  ThunkCells* thunk_cells_ = nullptr;
   Decoder decoder16_, decoder32_;
   Emitter emitter_;
   std::unordered_map<uint32_t, uint64_t> supervisor_code_pages_;  // linear page -> physical page that code ran from

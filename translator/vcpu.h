@@ -9,6 +9,7 @@
 #include "monitor/cpu/cpu.h"
 #include "shadowmmu/soft_tlb.h"
 #include "translator/callouts.h"
+#include "translator/thunks.h"
 
 namespace ring3 {
 
@@ -83,6 +84,7 @@ struct RunContext {
   struct CalloutContext* callout_context = nullptr;                                // theirs
   struct SoftBudget* soft_budgets = nullptr;                                       // in: by number of the site
   SoftTlb soft_tlb;                                                                // in: of inline soft accesses
+  ThunkCells thunk_cells;                                                          // in: the translator's
 };
 
 struct Vcpu {
@@ -146,6 +148,9 @@ constexpr int StringSteps(unsigned log2_bytes) {
   return Run(offsetof(RunContext, string_steps) + sizeof(kStringSteps[0]) * log2_bytes);
 }
 inline constexpr int kSoftBudgets = Run(offsetof(RunContext, soft_budgets));
+constexpr int ThunkCell(unsigned index) {
+  return Run(offsetof(RunContext, thunk_cells) + index * sizeof(uint32_t));
+}
 constexpr int SoftHalf(bool user) {
   return Run(offsetof(RunContext, soft_tlb) + offsetof(SoftTlb, halves) + sizeof(SoftTlb::Half) * user);
 }

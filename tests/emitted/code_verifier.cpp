@@ -129,7 +129,7 @@ class Verifier {
   bool IsReturnCheck(const ZydisDecodedOperand& op, const HostState& state) const {
     const unsigned base = GeneralNumber(op.mem.base), index = GeneralNumber(op.mem.index);
     if (op.mem.type == ZYDIS_MEMOP_TYPE_AGEN || base == kNotGeneral || index == kNotGeneral) return false;
-    return state.registers[base].holds == Holds::kCacheBase && state.registers[index].holds == Holds::kDistance &&
+    return state.registers[base].holds == Holds::kCacheBase && state.registers[index].Is32Bits() &&
            op.mem.scale == 1 && block_.return_check != 0 && op.mem.disp.value == block_.return_check &&
            op.actions == ZYDIS_OPERAND_ACTION_READ && op.size == 32;
   }

@@ -108,9 +108,8 @@ TEST_CASE("other memory is refused") {
 }
 
 /// Whether r8d is 5, behind a call.
-void CheckReturn(Assembler& a, int32_t check = kReturnCheck, unsigned rotation = ReturnSite::kRotation) {
-  a.lea(r9d, ptr(r8, -5));
-  a.rorx(r9, r9, rotation);
+void CheckReturn(Assembler& a, int32_t check = kReturnCheck, const Gp& difference = r9d) {
+  a.lea(difference, ptr(r8, -5));
   a.mov(r9d, dword_ptr(r11, r9, 0, check));
 }
 
@@ -127,7 +126,7 @@ TEST_CASE("returns carry EIP, and calls find the contract behind them") {
   REFUSED("neither a stub nor a block", a.call(Imm(kStub + 1)));
   REFUSED("base that may hold anything", a.mov(r9, kSource), a.call(Imm(kStub)), a.mov(r9d, dword_ptr(r9)));
   REFUSED("base that may hold anything", a.call(Imm(kStub)), CheckReturn(a, kReturnCheck + 4));
-  REFUSED("base that may hold anything", a.call(Imm(kStub)), CheckReturn(a, kReturnCheck, 51));
+  REFUSED("base that may hold anything", a.call(Imm(kStub)), CheckReturn(a, kReturnCheck, r9));
   REFUSED("base that may hold anything", a.mov(dword_ptr(r11), eax));
 }
 

@@ -91,10 +91,7 @@ HostValue Result(const HostInstruction& insn, const ZydisDecodedOperand& op, con
       if (insn.operands[1].type == ZYDIS_OPERAND_TYPE_MEMORY) return Loaded(insn.operands[1], before);
       return Moved(insn.operands[1], before);
     case ZYDIS_MNEMONIC_RORX: {
-      constexpr uint64_t kHalf = 32, kPages = 52;
-      if (insn.operands[2].imm.value.u == kPages && Moved(insn.operands[1], before).Is32Bits()) {
-        return {Holds::kDistance};
-      }
+      constexpr uint64_t kHalf = 32;
       const HostValue from = Moved(insn.operands[1], before);
       if (from.holds == Holds::kSoftMargin) {
         constexpr uint64_t kPageShift = 12;

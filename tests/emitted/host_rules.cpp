@@ -101,6 +101,7 @@ bool MayAccessVcpu(int64_t offset, unsigned bytes, bool write) {
     if (inside(vcpu_offset::Access(s, offsetof(SegmentAccess, negated_size)), 8)) return true;
   }
   if (inside(vcpu_offset::BranchCheck(offsetof(SegmentAccess, negated_size)), 8)) return true;
+  if (inside(vcpu_offset::ThunkCell(0), sizeof(ThunkCells))) return true;
   return inside(vcpu_offset::kSoftBudgets, 8);
 }
 

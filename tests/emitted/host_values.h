@@ -30,7 +30,6 @@ enum class Holds : uint8_t {
   kSegmentAddress,  // the two added
   kReadable,        // readable, or in the guard
   kBit,             // 0 or 1
-  kDistance,        // 32 bits times the page size
   // On the way from a guest-linear address to the flat view (SoftTlb in shadowmmu/soft_tlb.h). The constant says what
   // was looked up: see SoftAccess.
   kByte,         // 0 to 255

@@ -97,6 +97,7 @@ void WriteBenchmarkPage(const std::string& folder, const Results& results, const
     WriteChart(chart, folder, "benchmarks-" + name);
     replacements.emplace_back("TABLE-" + name, Table(results, name, machines));
   }
+  replacements.emplace_back("TABLE-io", Table(results, "io", machines));
   WritePage(folder + "/benchmarks.md", std::string(ring3_bench_page_begin, ring3_bench_page_end), replacements);
 }
 

@@ -21,6 +21,27 @@ constexpr const char* kBuildMix = R"(rm -rf tree out && mkdir tree out && awk 'B
 for file in out/tree/f1?.c out/tree/f1??.c; do sed -i s/int/long/g $file; done &&
 cat out/tree/*.c | sort | awk '{ n += length($0); print n, $0 }' | gzip | gunzip | md5sum | cut -d' ' -f1)";
 
+// Both disks and both cards; "ring3.port=" on the kernel's command line is the port of the host's server.
+constexpr const char* kPrepareIo =
+    R"(export PORT=$(sed -n 's/.*ring3\.port=\([0-9]*\).*/\1/p' /proc/cmdline)
+depmod
+for driver in ata_piix sd_mod virtio_pci virtio_blk 8139cp virtio_net; do modprobe $driver; done
+for i in 0 1; do ip link set eth$i up; ip addr add 10.0.$((i + 2)).15/24 dev eth$i; done
+n=0; until [ -b /dev/sda ] && [ -b /dev/vda ] || [ $n -gt 50 ]; do sleep 0.1; n=$((n + 1)); done
+)";
+
+std::string WriteDisk(const std::string& disk) {
+  return "dd if=/dev/zero of=/dev/" + disk + " bs=1M count=256 conv=fsync 2>/dev/null && echo done";
+}
+std::string ReadDisk(const std::string& disk) {
+  return "echo 3 >/proc/sys/vm/drop_caches && dd if=/dev/" + disk +
+         " of=/dev/null bs=1M count=256 2>/dev/null && echo done";
+}
+std::string Download(const std::string& host) { return "wget -q -O - http://" + host + ":$PORT/ | wc -c"; }
+std::string Upload(const std::string& host) {
+  return "dd if=/dev/zero bs=64k count=512 2>/dev/null | nc " + host + " $PORT";
+}
+
 const std::vector<LinuxRow>& AllRows() {
   using enum Figure;
   using enum RowUse;
@@ -63,6 +84,14 @@ const std::vector<LinuxRow>& AllRows() {
       {"guest", "build-mix", kTotal, kBuildMix},
       {"guest", "idle", kIdle, "sleep 3; echo slept"},
       {"guest", "memory", kMemory, ""},
+      {"io", "ide-write", kTotal, WriteDisk("sda")},
+      {"io", "ide-read", kTotal, ReadDisk("sda"), kQuick},
+      {"io", "virtio-blk-write", kTotal, WriteDisk("vda")},
+      {"io", "virtio-blk-read", kTotal, ReadDisk("vda")},
+      {"io", "rtl8139-download", kTotal, Download("10.0.2.2")},
+      {"io", "rtl8139-upload", kTotal, Upload("10.0.2.2")},
+      {"io", "virtio-net-download", kTotal, Download("10.0.3.2"), kQuick},
+      {"io", "virtio-net-upload", kTotal, Upload("10.0.3.2")},
   };
   return rows;
 }
@@ -109,6 +138,7 @@ std::string LinuxScript(const std::vector<LinuxRow>& rows, const std::string& pr
   std::string script = "echo 'bench: ready'\n";
   auto uses_data = [](const LinuxRow& row) { return row.suite == "user" && !row.commands.empty(); };
   if (std::any_of(rows.begin(), rows.end(), uses_data)) script += kPrepare;
+  if (!rows.empty() && rows.front().suite == "io") script += kPrepareIo;
   for (const LinuxRow& row : rows) {
     if (row.figure == Figure::kBoot || row.figure == Figure::kMemory) continue;
     if (row.commands.empty()) {

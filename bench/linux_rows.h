@@ -1,4 +1,4 @@
-// The rows of the user and guest suites, which run on a Linux: the guest's or the host's.
+// The rows of the user, guest and io suites, which run on a Linux: the guest's or the host's.
 #pragma once
 
 #include <string>

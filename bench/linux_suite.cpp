@@ -10,11 +10,13 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sstream>
 
 #include "bench/child.h"
 #include "bench/initramfs.h"
 #include "bench/linux_rows.h"
+#include "bench/traffic.h"
 
 namespace ring3::bench {
 namespace {
@@ -58,22 +60,74 @@ std::vector<std::string> NativeCommand(const std::vector<LinuxRow>& rows, const 
   return {"env", "PATH=" + bin, bin + "/taskset", "-c", OneProcessor(), bin + "/sh", script};
 }
 
+constexpr const char* kIoSuite = "io";
+constexpr uintmax_t kDiskBytes = 256u << 20;
+
+/// Where the disks' images lie: in memory where that can be had, so that the host's disk is not what is measured.
+std::string DiskPath(const ImageFolder& images, const char* name) {
+  const std::string memory = "/dev/shm";
+  if (access(memory.c_str(), W_OK) != 0 || std::filesystem::space(memory).available < 4 * kDiskBytes)
+    return images.Path(name);
+  return fmt::format("{}/ring3-bench-{}-{}", memory, getpid(), name);
+}
+
+/// The io suite's devices and the server that its guest talks to.
+class IoDevices {
+ public:
+  explicit IoDevices(const ImageFolder& images) : ide_(DiskPath(images, "ide")), virtio_(DiskPath(images, "virtio")) {
+    for (const std::string& path : {ide_, virtio_}) {
+      std::ofstream(path).close();
+      std::filesystem::resize_file(path, kDiskBytes);
+    }
+  }
+  ~IoDevices() {
+    std::error_code ignored;
+    for (const std::string& path : {ide_, virtio_}) std::filesystem::remove(path, ignored);
+  }
+  IoDevices(const IoDevices&) = delete;
+
+  uint16_t Port() const { return server_.Port(); }
+  std::vector<std::string> Options() const {
+    return {"-drive",  "file=" + ide_ + ",if=ide,format=raw",
+            "-drive",  "file=" + virtio_ + ",if=virtio,format=raw",
+            "-netdev", "user,id=a",
+            "-device", "rtl8139,netdev=a",
+            "-netdev", "user,id=b,net=10.0.3.0/24",
+            "-device", "virtio-net-pci,netdev=b"};
+  }
+
+ private:
+  std::string ide_, virtio_;
+  TrafficServer server_;
+};
+
+/// The initramfs with Debian's drivers behind it.
+std::string WithDrivers(const GuestFiles& files, const ImageFolder& images) {
+  const std::string path = images.Path("with-drivers");
+  if (std::filesystem::exists(path)) return path;
+  std::ofstream(path, std::ios::binary) << FileContent(files.initramfs) << FileContent(files.drivers);
+  return path;
+}
+
 std::vector<std::string> GuestCommand(const std::string& suite, const Machine& machine,
                                       const std::vector<LinuxRow>& rows, const GuestFiles& files,
-                                      const ImageFolder& images, bool quick) {
+                                      const ImageFolder& images, const IoDevices* devices, bool quick) {
   const std::string initramfs = images.Path(suite + ".cpio");
   const std::string script =
       "#!/bin/sh\nmount -t tmpfs tmpfs /tmp\ncd /tmp\n" + LinuxScript(rows, "/bench/programs", quick);
   if (!std::filesystem::exists(initramfs)) {
-    WriteInitramfs(initramfs, files.initramfs,
+    WriteInitramfs(initramfs, devices ? WithDrivers(files, images) : files.initramfs,
                    {{"bench", "", true},
                     {"bench/programs", FileContent(images.Programs())},
                     {std::string("scripts/") + kScriptName, script}});
   }
+  std::string append = fmt::format("console=ttyS0 {} quiet ring3.script={}", kFirstLine, kScriptName);
+  if (devices) append += fmt::format(" ring3.port={}", devices->Port());
   return BootCommand(machine, {.kernel = files.kernel,
                                .initrd = initramfs,
-                               .append = fmt::format("console=ttyS0 {} quiet ring3.script={}", kFirstLine, kScriptName),
-                               .memory_mebibytes = kMebibytes});
+                               .append = append,
+                               .memory_mebibytes = kMebibytes,
+                               .devices = devices ? devices->Options() : std::vector<std::string>{}});
 }
 
 /// What a run says about one row.
@@ -180,6 +234,7 @@ GuestFiles FindGuestFiles() {
   GuestFiles files;
   files.kernel = InFolder(folder, "vmlinuz-686", files.missing);
   files.initramfs = InFolder(folder, "initramfs.cpio.gz", files.missing);
+  files.drivers = InFolder(folder, "drivers-686.cpio.gz", files.missing);
   files.busybox = InFolder(folder, "busybox", files.missing);
   files.versions = Versions(folder + "/versions");
   return files;
@@ -195,10 +250,12 @@ std::string MissingForLinux(const Machine& machine, const GuestFiles& files, con
 void RunLinux(const std::string& suite, const Machine& machine, unsigned round, const GuestFiles& files,
               const ImageFolder& images, const BenchOptions& options, Results& results) {
   const std::vector<LinuxRow> rows = LinuxRows(suite, options);
-  if (rows.empty()) return;
+  const bool native = machine.kind == MachineKind::kNative, io = suite == kIoSuite;
+  if (rows.empty() || (native && io)) return;
+  const std::unique_ptr<IoDevices> devices = io ? std::make_unique<IoDevices>(images) : nullptr;
   const ChildResult child =
-      RunChild(machine.kind == MachineKind::kNative ? NativeCommand(rows, files, images, options.quick)
-                                                    : GuestCommand(suite, machine, rows, files, images, options.quick),
+      RunChild(native ? NativeCommand(rows, files, images, options.quick)
+                      : GuestCommand(suite, machine, rows, files, images, devices.get(), options.quick),
                kTimeLimit);
   const LinuxRun run = Parse(child.lines);
   if (!run.done) fmt::print(stderr, "bench: {}: {} suite: {}\n", machine.title, suite, child.Complaint());

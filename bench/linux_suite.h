@@ -1,4 +1,4 @@
-// The user and guest suites: programs and shells on Debian's kernel in a guest, and on the host.
+// The user, guest and io suites: programs and shells on Debian's kernel in a guest, and on the host.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace ring3::bench {
 
 /// The guest files, as tests/guests/fetch_guests leaves them.
 struct GuestFiles {
-  std::string kernel, initramfs, busybox;
+  std::string kernel, initramfs, drivers, busybox;
   std::string versions;  // of Debian's packages
   std::string missing;   // what is not there; empty: nothing
 };

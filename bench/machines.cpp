@@ -77,6 +77,7 @@ std::vector<std::string> BootCommand(const Machine& machine, const Boot& boot) {
                                  "-kernel", boot.kernel});
   if (!boot.initrd.empty()) command.insert(command.end(), {"-initrd", boot.initrd});
   if (!boot.append.empty()) command.insert(command.end(), {"-append", boot.append});
+  command.insert(command.end(), boot.devices.begin(), boot.devices.end());
   return command;
 }
 

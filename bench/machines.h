@@ -24,6 +24,7 @@ struct Machine {
 struct Boot {
   std::string kernel, initrd, append;
   unsigned memory_mebibytes = 64;
+  std::vector<std::string> devices;  // options that ring3 and QEMU share
 };
 
 /// The machines that the options ask for, ring3's first. For an ablation: ring3, then ring3 without one thing each.

@@ -31,7 +31,7 @@ bool BenchOptions::Wants(const std::string& row, RowUse use) const {
 BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   BenchOptions options;
   CLI::App app{"Measures ring3 and what it is compared with, in turn, and prints medians and ratios.", "ring3 bench"};
-  app.add_option("--suite", options.suites, "nano, user, guest: one or more (default: all)")->delimiter(',');
+  app.add_option("--suite", options.suites, "nano, user, guest, io: one or more (default: all)")->delimiter(',');
   app.add_option("--engines", options.engines, "ring3's engines: bt, kvm (default: bt)")->delimiter(',');
   app.add_option("--against", options.against, "qemu (TCG), native, kvm (QEMU on /dev/kvm) (default: qemu,native)")
       ->delimiter(',');
@@ -39,8 +39,9 @@ BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   app.add_option("--base", options.base, "another ring3 program, measured beside this one");
   app.add_option("--runs", options.runs, "rounds; each runs every machine once (default: 5)");
   app.add_flag("--quick", options.quick, "a few short rows, once: to see that it works, not to measure");
-  app.add_flag("--cpu-time", options.cpu_time,
-               "user and guest suites: processor time, not elapsed time (where the host does other things besides)");
+  app.add_flag(
+      "--cpu-time", options.cpu_time,
+      "user, guest and io suites: processor time, not elapsed time (where the host does other things besides)");
   app.add_flag("--ablate", options.ablate, "measure this ring3 without each of its fast paths in turn");
   app.add_option("--docs", options.docs_folder, "write the documentation's page and charts to this folder");
   app.add_option("--json", options.json_file, "write every sample to this file");
@@ -51,7 +52,7 @@ BenchOptions ParseBenchOptions(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError(fmt::format("bench: {} (ring3 bench --help lists the options)", error.what()));
   }
-  CheckWords(options.suites, {"nano", "user", "guest"}, "--suite");
+  CheckWords(options.suites, {"nano", "user", "guest", "io"}, "--suite");
   CheckWords(options.engines, {"bt", "kvm"}, "--engines");
   if (options.against == std::vector<std::string>{"none"}) options.against.clear();
   CheckWords(options.against, {"qemu", "native", "kvm"}, "--against");

@@ -10,7 +10,7 @@ namespace ring3::bench {
 enum class RowUse { kNeither, kQuick, kAblation, kBoth };
 
 struct BenchOptions {
-  std::vector<std::string> suites{"nano", "user", "guest"};
+  std::vector<std::string> suites{"nano", "user", "guest", "io"};
   std::vector<std::string> engines{"bt"};
   std::vector<std::string> against{"qemu", "native"};
   std::vector<std::string> rows;  // empty: all

@@ -84,6 +84,16 @@ TEST_CASE("bench: the page and its charts are written", "[nano]") {
   CHECK(ReadFile(scratch.Path("benchmarks-nano.svg")).starts_with("<svg"));
 }
 
+TEST_CASE("bench: a guest reads its disk and downloads from the host", "[io]") {
+  if (!HasGuest()) return;
+  const json report = Bench({"--suite", "io", "--against", "none"});
+  CHECK(report.at("rows").size() == 2);
+  CheckSummary(RowNamed(report, "ide-read").at("machines").at("bt"));
+  const json& download = RowNamed(report, "virtio-net-download").at("machines").at("bt");
+  CheckSummary(download);
+  CHECK(download.at("result") == "33554432");
+}
+
 TEST_CASE("bench: user programs compute in the guest what they compute natively", "[user]") {
   if (!HasGuest()) return;
   const json report = Bench({"--suite", "user", "--against", "native"});

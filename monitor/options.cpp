@@ -114,7 +114,6 @@ std::string ModelNames() {
   return names;
 }
 
-/// --without help
 void PrintFastPaths() {
   for (const FastPathRow& row : kFastPathRows) {
     const char* const off = FastPaths::Usual().Has(row.path) ? "" : " (off unless asked for by --with)";
@@ -289,6 +288,18 @@ void Check(Options& options, const RawOptions& raw) {
   FindCpuModel(options.cpu_model.empty() ? CpuModels().front().name : options.cpu_model);
 }
 
+/// --without help, --cpu help
+void PrintListAskedFor(const Options& options, const RawOptions& raw) {
+  const bool fast_paths = std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end();
+  if (!fast_paths && options.cpu_model != "help") return;
+  if (fast_paths) {
+    PrintFastPaths();
+  } else {
+    for (const CpuModel& model : CpuModels()) fmt::print("{}\n", model.name);
+  }
+  std::exit(exit_code::kSuccess);
+}
+
 }  // namespace
 
 uint64_t ParseSize(const std::string& text, uint64_t default_unit, const std::string& what) {
@@ -337,10 +348,7 @@ Options ParseOptions(int argc, const char* const* argv) {
   }
   options.command = demo->parsed() ? Command::kDemo : Command::kRun;
   ParseSerials(options, raw);
-  if (std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end()) {
-    PrintFastPaths();
-    std::exit(exit_code::kSuccess);
-  }
+  PrintListAskedFor(options, raw);
   TakeDriveDevices(options, raw);
   FinishStorageOptions(options);
   Check(options, raw);

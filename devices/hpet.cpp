@@ -63,6 +63,7 @@ void Hpet::Reset() {
 
 bool Hpet::Enabled() const { return configuration_ & kEnable; }
 bool Hpet::LegacyReplacement() const { return configuration_ & kLegacy; }
+bool Hpet::ReplacesLegacy(unsigned index) const { return LegacyReplacement() && index < 2; }
 uint64_t Hpet::Counter(uint64_t now) const { return Enabled() ? counter_ + now / kPeriodNs : counter_; }
 
 uint64_t Hpet::Register(uint32_t offset) const {
@@ -202,7 +203,8 @@ void Hpet::Fire(unsigned index, uint64_t now) {
   } else {
     Drive(index, false);
     Drive(index, true);
-    Drive(index, false);
+    // An 8259A drops a request whose line falls before it is acknowledged: there it stays up until the next time.
+    if (!ReplacesLegacy(index)) Drive(index, false);
   }
   if (timer.config & kPeriodic) Advance(timer, Counter(now));
   Schedule(index, now + kShortestPeriodNs);
@@ -213,8 +215,7 @@ void Hpet::Drive(unsigned index, bool level) {
   Comparator& timer = comparators_[index];
   if (!(timer.config & kInterrupt)) level = false;
   if (timer.level == level) return;
-  const bool legacy = LegacyReplacement() && index < 2;
-  if (legacy) {
+  if (ReplacesLegacy(index)) {
     wires_.isa->SetIrq(index == 0 ? layout::kPitIrq : layout::kRtcIrq, level);
   } else if (wires_.io_apic && Route(timer.config) != 0) {
     wires_.io_apic->SetIrq(Route(timer.config), level);

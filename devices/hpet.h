@@ -59,6 +59,7 @@ class Hpet final : public MmioDevice {
 
   bool Enabled() const;
   bool LegacyReplacement() const;
+  bool ReplacesLegacy(unsigned index) const;  // the PIT, or the RTC
   uint64_t Counter(uint64_t now) const;
   uint64_t Register(uint32_t offset) const;
   void SetRegister(uint32_t offset, uint64_t value, uint64_t written);

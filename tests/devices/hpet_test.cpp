@@ -156,6 +156,21 @@ TEST_CASE("hpet: legacy replacement gives timers 0 and 1 the lines of the 8254 a
   CHECK_FALSE(f.replaced);
 }
 
+TEST_CASE("hpet: ticks are lost when interrupts are off as they come", "[hpet]") {
+  Fixture f;  // the 8259A's request must outlive the moment of the edge
+  f.Write(kTimer0, 0x4 | 0x8 | 0x40, 4);
+  f.Write(kTimer0 + kComparator, 10'000);
+  f.Write(kTimer0 + kComparator, 10'000);
+  f.Write(kConfiguration, 3);
+  for (unsigned tick = 1; tick <= 3; ++tick) {
+    f.Advance(100 * kMicrosecond);
+    CHECK(f.isa.edges[0] == tick);
+    CHECK(f.isa.high[0]);
+  }
+  f.Write(kConfiguration, 0);
+  CHECK_FALSE(f.isa.high[0]);
+}
+
 TEST_CASE("hpet: a replaced line is silent, and comes back as it is", "[hpet]") {
   Lines lines;
   ReplaceableLine line(lines);

@@ -22,7 +22,6 @@ class OptionRom final : public MmioDevice {
     return value;
   }
   void WriteMmio(GuestPhysical, unsigned, uint64_t) override {}
-  bool Empty() const { return bytes_.empty(); }
 
  private:
   std::vector<uint8_t> bytes_;

@@ -54,8 +54,7 @@ void CheckControlOptions(Options& options) {
   if (std::ranges::any_of(options.serials, SerialConsole::IsTerminal) || on_stdio > 1) {
     throw UsageError(
         "--monitor stdio and --serial stdio both want the terminal: leave one out (Ctrl-A c on the guest's console "
-        "leads "
-        "to the monitor, too)");
+        "leads to the monitor, too)");
   }
 }
 

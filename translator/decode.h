@@ -30,6 +30,10 @@ struct GuestInstruction {
   bool StacksSegment() const;
   /// BT and its kin with a bit offset in a register.
   bool ReachesBeyondOperand() const;
+  bool IsNearBranch() const {
+    return info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
+  }
+  bool IsDirectBranch() const { return operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE; }
   /// Target of a direct relative branch, cut to 16 bits where the operand size says so.
   uint32_t BranchTarget() const;
 };

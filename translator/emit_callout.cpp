@@ -47,8 +47,7 @@ void Emitter::EmitCallout(const GuestInstruction& insn, Callout callout, uint16_
 void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> soft_site) {
   const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
   Mark(here);
-  SettleStack(here);
-  SettleFrame();
+  Settle(here);
   if (soft_site) {
     if (EmitInlineSoftAccess(insn, *soft_site)) return;
     const ZydisDecodedOperand* memory = insn.MemoryOperand();

@@ -8,20 +8,10 @@ namespace ring3 {
 
 using namespace asmjit;
 
-namespace {
-
-bool IsNear(const GuestInstruction& insn) {
-  return insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR || insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT;
-}
-
-bool IsDirect(const GuestInstruction& insn) { return insn.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE; }
-
-}  // namespace
-
 bool Emitter::EmitJump(const GuestInstruction& insn) {
-  if (!IsNear(insn) || (IsDirect(insn) && !Reachable(insn.BranchTarget()))) return false;
+  if (!insn.IsNearBranch() || (insn.IsDirectBranch() && !Reachable(insn.BranchTarget()))) return false;
   if (insn.info.mnemonic != ZYDIS_MNEMONIC_JMP) return EmitConditional(insn);
-  if (IsDirect(insn)) {
+  if (insn.IsDirectBranch()) {
     EmitDirectExit(insn.BranchTarget());
   } else {
     if (!EmitLoadBranchTarget(insn)) return false;
@@ -114,8 +104,8 @@ bool Emitter::EmitLoadBranchTarget(const GuestInstruction& insn) {
 }
 
 bool Emitter::EmitCall(const GuestInstruction& insn) {
-  if (!IsNear(insn) || !Accessible(Seg::kSs, true)) return false;
-  const bool direct = IsDirect(insn);
+  if (!insn.IsNearBranch() || !Accessible(Seg::kSs, true)) return false;
+  const bool direct = insn.IsDirectBranch();
   if (direct ? !Reachable(insn.BranchTarget()) : !EmitLoadBranchTarget(insn)) return false;
   const unsigned bytes = insn.info.operand_width / 8;
   const int32_t delta = -static_cast<int32_t>(bytes);
@@ -161,7 +151,7 @@ bool Emitter::Paired(unsigned operand_width) const {
 
 bool Emitter::EmitReturn(const GuestInstruction& insn) {
   const unsigned width = insn.info.operand_width, bytes = width / 8;
-  if (!IsNear(insn) || !Accessible(Seg::kSs, false) || !IndirectAllowed(width)) return false;
+  if (!insn.IsNearBranch() || !Accessible(Seg::kSs, false) || !IndirectAllowed(width)) return false;
   const bool pops_arguments = insn.info.raw.imm[0].size != 0;
   const uint32_t arguments = pops_arguments ? static_cast<uint32_t>(insn.info.raw.imm[0].value.u & 0xFFFF) : 0;
   EmitLoadScratch(EmitStackSlot(0, bytes), bytes);

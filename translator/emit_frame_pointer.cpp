@@ -15,6 +15,11 @@ void Emitter::SettleFrame() {
   plain_frame_ = false;
 }
 
+void Emitter::Settle(const RecoveryEntry& here) {
+  SettleStack(here);
+  SettleFrame();
+}
+
 bool Emitter::KnowsPlainFrame(const GuestInstruction& insn) const {
   switch (insn.row.cls) {
     case InstructionClass::kIdentical:

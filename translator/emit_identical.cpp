@@ -213,8 +213,7 @@ void Emitter::EmitWithoutRex(const GuestInstruction& insn, HostEncoding encoding
 
 bool Emitter::EmitIdentical(const GuestInstruction& insn) {
   if (NamesSystemRegister(insn)) {
-    SettleStack({.eip = insn.eip});
-    SettleFrame();
+    Settle({.eip = insn.eip});
     return EmitSegmentMove(insn);
   }
   if (EmitFrameMove(insn) || EmitStackAdjust(insn)) return true;

@@ -11,9 +11,8 @@ namespace ring3 {
 using namespace asmjit;
 
 bool Emitter::AllowsThunkCall(const GuestInstruction& insn) const {
-  const bool direct = insn.row.cls == InstructionClass::kCall && insn.info.operand_width == 32 &&
-                      insn.info.meta.branch_type == ZYDIS_BRANCH_TYPE_NEAR &&
-                      insn.operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  const bool direct = insn.row.cls == InstructionClass::kCall && insn.info.operand_width == 32 && insn.IsNearBranch() &&
+                      insn.IsDirectBranch();
   return flow_.inlines_thunks && direct && !mode_.Code16() && mode_.Stack32() && FlatStack() &&
          mode_.Code().limit == UINT32_MAX && !self_checking_ && !shadow_;
 }

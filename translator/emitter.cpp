@@ -122,8 +122,7 @@ void Emitter::EmitLinkedJump(std::span<const uint8_t> opcode, uint32_t target_ei
 
 void Emitter::EmitDirectExit(uint32_t target_eip) {
   Mark(target_eip);
-  SettleStack({.eip = target_eip});
-  SettleFrame();
+  Settle({.eip = target_eip});
   if (Linkable(target_eip)) {
     const uint8_t jump[] = {kJump};
     EmitLinkedJump(jump, target_eip);
@@ -216,8 +215,7 @@ void Emitter::EmitLeave(uint32_t eip, uint64_t stub) {
 void Emitter::EmitInterpret(uint32_t eip) { EmitStep(eip, {}); }
 
 void Emitter::EmitStep(uint32_t eip, StepOperand step) {
-  SettleStack({.eip = eip});
-  SettleFrame();
+  Settle({.eip = eip});
   const uint64_t leave = step.demoted ? stubs_.LeaveDemoted() : stubs_.LeaveToInterpret();
   EmitLeave(eip, fast_paths_.Has(FastPath::kStepCallouts) ? stubs_.Step(step) : leave);
   EndBlock();

@@ -158,8 +158,9 @@ class Emitter {
   bool EmitStackAdjust(const GuestInstruction& insn);
 
   // emit_frame_pointer.cpp: RBP is window + EBP at each way out. Between two of them it may be plain EBP.
-  void EmitFrameWritten();  // EBP was written as 32 bits, zero-extended
-  void SettleFrame();       // RBP is biased afterwards
+  void EmitFrameWritten();                 // EBP was written as 32 bits, zero-extended
+  void SettleFrame();                      // RBP is biased afterwards
+  void Settle(const RecoveryEntry& here);  // both, as every way out wants them
   /// Whether the instruction's expansion takes RBP either way.
   bool KnowsPlainFrame(const GuestInstruction& insn) const;
 

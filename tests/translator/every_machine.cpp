@@ -88,6 +88,15 @@ void LoadChangingCode(TestMachine& machine, unsigned cpl, const Bytes& code) {
   }
 }
 
+void CountDown(asmjit::x86::Assembler& a, uint32_t rounds, const std::function<void(asmjit::x86::Assembler&)>& body) {
+  asmjit::Label top = a.newLabel();
+  a.mov(asmjit::x86::ecx, rounds);
+  a.bind(top);
+  body(a);
+  a.dec(asmjit::x86::ecx);
+  a.jnz(top);
+}
+
 void RunChangingCode(const std::function<void(asmjit::x86::Assembler&)>& write,
                      const std::function<void(const Outcome&)>& check) {
   const Bytes code = Assemble(guest::kCode, write);

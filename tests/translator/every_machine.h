@@ -39,6 +39,9 @@ void LoadChangingCode(TestMachine& machine, unsigned cpl, const Bytes& code);
 /// Physical address of the code that LoadCode put at a linear address in the code region.
 uint32_t CodeFrame(TestMachine& machine, uint32_t linear);
 
+/// `body` so many times, counted down in ECX.
+void CountDown(asmjit::x86::Assembler& a, uint32_t rounds, const std::function<void(asmjit::x86::Assembler&)>& body);
+
 /// A scenario of code at kCode that changes itself, at CPL 3 and at CPL 0.
 void RunChangingCode(const std::function<void(asmjit::x86::Assembler&)>& write,
                      const std::function<void(const Outcome&)>& check);

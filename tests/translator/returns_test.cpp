@@ -12,15 +12,6 @@ namespace {
 
 constexpr uint32_t kRounds = 1000;
 
-void Count(Assembler& a, const std::function<void(Assembler&)>& body) {
-  Label top = a.newLabel();
-  a.mov(ecx, kRounds);
-  a.bind(top);
-  body(a);
-  a.dec(ecx);
-  a.jnz(top);
-}
-
 }  // namespace
 
 TEST_CASE("calls that never return, more than the host's stack has room for") {
@@ -43,7 +34,7 @@ TEST_CASE("calls that never return, more than the host's stack has room for") {
 TEST_CASE("returns without calls") {
   RunChangingCode(
       [](Assembler& a) {
-        Count(a, [](Assembler& b) {
+        CountDown(a, kRounds, [](Assembler& b) {
           Label target = b.newLabel();
           b.lea(eax, ptr(target));
           b.push(eax);
@@ -66,7 +57,7 @@ TEST_CASE("a function that changes where it returns to") {
         a.ret();
         a.bind(start);
         a.xor_(eax, eax);
-        Count(a, [&](Assembler& b) {
+        CountDown(a, kRounds, [&](Assembler& b) {
           b.call(function);
           b.inc(eax);  // one byte, which the return leaves out
           b.inc(eax);
@@ -97,7 +88,7 @@ TEST_CASE("frames left at once, then the returns of the frames around them") {
         a.jmp(landing);
         a.bind(start);
         a.xor_(eax, eax);
-        Count(a, [&](Assembler& b) { b.call(outer); });
+        CountDown(a, kRounds, [&](Assembler& b) { b.call(outer); });
         a.int3();
       },
       [](const Outcome& o) { CHECK(o.gpr[kEax] == kRounds); });
@@ -125,7 +116,7 @@ TEST_CASE("two coroutines, each within a call of its own") {
         a.lea(esi, ptr(esp, -0x200));
         a.lea(eax, ptr(other));
         a.mov(ptr(esi), eax);
-        Count(a, [&](Assembler& b) { b.call(yield); });
+        CountDown(a, kRounds, [&](Assembler& b) { b.call(yield); });
         a.int3();
       },
       [](const Outcome& o) {
@@ -145,7 +136,7 @@ TEST_CASE("a function that rewrites the code it returns to") {
         a.bind(start);
         a.xor_(edx, edx);
         a.lea(edi, ptr(behind, 1));
-        Count(a, [&](Assembler& b) {
+        CountDown(a, kRounds, [&](Assembler& b) {
           b.call(function);
           b.bind(behind);
           b.mov(eax, 0);
@@ -160,7 +151,7 @@ TEST_CASE("a call to the next instruction, which learns its address") {
   RunChangingCode(
       [](Assembler& a) {
         a.xor_(eax, eax);
-        Count(a, [](Assembler& b) {
+        CountDown(a, kRounds, [](Assembler& b) {
           Label next = b.newLabel();
           b.call(next);
           b.bind(next);
@@ -184,7 +175,7 @@ TEST_CASE("flags come through calls and returns") {
         a.ret();
         a.bind(start);
         a.xor_(edx, edx);
-        Count(a, [&](Assembler& b) {
+        CountDown(a, kRounds, [&](Assembler& b) {
           b.call(function);
           b.adc(edx, 0);
         });

@@ -15,15 +15,6 @@ namespace {
 
 constexpr uint32_t kRounds = 1000;
 
-void Count(Assembler& a, const std::function<void(Assembler&)>& body) {
-  Label top = a.newLabel();
-  a.mov(ecx, kRounds);
-  a.bind(top);
-  body(a);
-  a.dec(ecx);
-  a.jnz(top);
-}
-
 void Thunk(Assembler& a, Label& label, const Gp& reg) {
   a.bind(label);
   a.mov(reg, dword_ptr(esp));
@@ -65,7 +56,7 @@ TEST_CASE("thunks for each register give the address behind their call, and leav
           Thunk(a, thunk, reg);
           a.bind(start);
           a.push(0);  // the sum of differences
-          Count(a, [&](Assembler& b) {
+          CountDown(a, kRounds, [&](Assembler& b) {
             Label behind = b.newLabel();
             b.push(ecx);
             b.cmp(ecx, 500);
@@ -95,7 +86,7 @@ TEST_CASE("a thunk that gets another register, or becomes something else") {
           a.bind(start);
           a.xor_(eax, eax);
           a.lea(edi, ptr(thunk, static_cast<int32_t>(1 + alias)));
-          Count(a, [&](Assembler& b) {
+          CountDown(a, kRounds, [&](Assembler& b) {
             b.xor_(ebx, ebx);
             b.xor_(edx, edx);
             b.call(thunk);
@@ -126,7 +117,7 @@ TEST_CASE("the page with the thunk is another one by then") {
                    }
                    machine.Write(kFrame + kPageSize, Assemble(kCaller, [&](Assembler& a) {
                                    a.xor_(eax, eax);
-                                   Count(a, [&](Assembler& b) {
+                                   CountDown(a, kRounds, [&](Assembler& b) {
                                      b.xor_(ebx, ebx);
                                      b.call(imm(kThunk));
                                      b.cmp(ebx, 1);

@@ -95,6 +95,8 @@ bool Process::WaitForSignalHandler() {
 
 void Process::Kill(int signal) { kill(pid_, signal); }
 
+std::string Process::ErrorSoFar() const { return Content(err_); }
+
 long Process::ResidentKilobytes() const {
   std::ifstream file("/proc/" + std::to_string(pid_) + "/statm");
   long total = 0, resident = 0;

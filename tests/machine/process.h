@@ -35,6 +35,8 @@ class Process {
   bool WaitForSignalHandler();
   /// Sends a signal.
   void Kill(int signal);
+  /// What it has written to standard error.
+  std::string ErrorSoFar() const;
   /// Resident memory in KiB.
   long ResidentKilobytes() const;
   /// Processor time that it has used, in seconds.

@@ -37,22 +37,23 @@ AcpiPm::AcpiPm(Clock& clock, TimerQueue& timers, IrqLine sci, std::function<void
 }
 
 void AcpiPm::Reset() {
-  const uint64_t now = clock_.NowNs();
   status_ = enable_ = control_ = 0;
-  carries_seen_ = NanosecondsToTicks(now, kTimerHertz) / kCarryTicks;
+  carries_seen_ = 0;
+  timer_start_ns_ = clock_.NowNs();
   smi_command_.Reset();
-  UpdateInterrupt(now);
+  UpdateInterrupt(timer_start_ns_);
 }
 
 bool AcpiPm::AcpiEnabled() const { return (control_ & kSciEnable) != 0; }
 
-uint32_t AcpiPm::TimerValue(uint64_t now) const {
-  return static_cast<uint32_t>(NanosecondsToTicks(now, kTimerHertz) & (2 * kCarryTicks - 1));
-}
+uint64_t AcpiPm::Ticks(uint64_t now) const { return NanosecondsToTicks(now - timer_start_ns_, kTimerHertz); }
 
 uint32_t AcpiPm::ReadPort(uint16_t port, unsigned size) {
   const uint16_t offset = port & kOffsetMask;
-  if (offset >= kTimerOffset) return TimerValue(clock_.NowNs()) >> (8 * (offset - kTimerOffset));
+  if (offset >= kTimerOffset) {
+    const uint64_t timer = Ticks(clock_.NowNs()) % (2 * kCarryTicks);
+    return static_cast<uint32_t>(timer >> (8 * (offset - kTimerOffset)));
+  }
   SyncTimerStatus(clock_.NowNs());
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
@@ -129,7 +130,7 @@ void AcpiPm::PressPowerButton() {
 }
 
 void AcpiPm::SyncTimerStatus(uint64_t now) {
-  const uint64_t carries = NanosecondsToTicks(now, kTimerHertz) / kCarryTicks;
+  const uint64_t carries = Ticks(now) / kCarryTicks;
   if (carries != carries_seen_) status_ |= kTimerCarry;
   carries_seen_ = carries;
 }
@@ -139,7 +140,7 @@ void AcpiPm::UpdateInterrupt(uint64_t now) {
   sci_.Set(AcpiEnabled() && (status_ & enable_ & kEvents) != 0);
   const bool carry_awaited = AcpiEnabled() && (enable_ & kTimerCarry) != 0 && (status_ & kTimerCarry) == 0;
   if (carry_awaited) {
-    carry_timer_.Schedule(TicksToNanoseconds((carries_seen_ + 1) * kCarryTicks, kTimerHertz));
+    carry_timer_.Schedule(timer_start_ns_ + TicksToNanoseconds((carries_seen_ + 1) * kCarryTicks, kTimerHertz));
   } else {
     carry_timer_.Cancel();
   }

@@ -54,7 +54,8 @@ class AcpiPm final : public PortDevice {
     uint8_t status_ = 0;
   };
 
-  uint32_t TimerValue(uint64_t now) const;
+  /// Since the last reset.
+  uint64_t Ticks(uint64_t now) const;
   uint8_t ReadRegisterByte(uint16_t offset);
   void WriteRegisterByte(uint16_t offset, uint8_t value);
   void WriteControlHigh(uint8_t value);
@@ -69,6 +70,7 @@ class AcpiPm final : public PortDevice {
   uint16_t status_ = 0;
   uint16_t enable_ = 0;
   uint16_t control_ = 0;
+  uint64_t timer_start_ns_ = 0;
   uint64_t carries_seen_ = 0;  // changes of the timer's top bit that TMR_STS has told of
   Timer carry_timer_;
 };

@@ -154,6 +154,10 @@ void DescribeMachine(Board& board, const Options& options, const BootOrder& orde
   config.SetNumber(FwCfg::kMostCpus, 1, 2);
   config.SetNumber(FwCfg::kBootMenu, options.boot.menu ? 1 : 0, 2);
   config.SetNumber(FwCfg::kNoGraphics, options.nographic ? 1 : 0, 2);
+  // For the MP table that SeaBIOS makes.
+  Bytes timer_at_input_2;
+  AppendField<uint64_t>(timer_at_input_2, 1);
+  config.SetFile("etc/irq0-override", timer_at_input_2);
   config.SetFile("etc/e820", MemoryMapFile(options.memory_bytes));
   // Firmware chooses where the power management registers go before it asks for the tables.
   const auto image = [&board, before = AcpiMachineOf(board, options)] {

@@ -20,7 +20,7 @@
 namespace ring3 {
 namespace {
 
-constexpr unsigned kFirstFamilyWithApic = 6;
+constexpr unsigned kFirstFamilyWithApic = 5;
 
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
 

@@ -35,13 +35,16 @@ constexpr uint64_t kMiscEnableWritable = 1u << 0 | 1u << 9 | 1u << 19;
 /// IA32_MCG_STATUS: RIPV, EIPV, MCIP.
 constexpr uint64_t kMachineCheckStatusBits = 7;
 
+/// The Pentium's APIC cannot be moved.
+constexpr unsigned kFirstFamilyWithApicBase = 6;
+
 bool Exists(const CpuModel& model, uint32_t index) {
   if (IsMtrr(index)) return model.Has(cpuid_edx::kMtrr);
   switch (index) {
     case kTimeStampCounter:
       return model.Has(cpuid_edx::kTsc);
     case kApicBase:
-      return model.Has(cpuid_edx::kApic);
+      return model.Has(cpuid_edx::kApic) && model.Family() >= kFirstFamilyWithApicBase;
     case kSysenterCs:
     case kSysenterEsp:
     case kSysenterEip:

@@ -72,4 +72,14 @@ TEST_CASE("an MSR exists exactly where CPUID says so") {
   }
 }
 
+TEST_CASE("the Pentium's APIC has no base register") {
+  for (const char* name : {"pentium", "pentium3"}) {
+    Guest guest(name);
+    CpuModel model = guest.cpu.model;
+    model.features_edx |= cpuid_edx::kApic;
+    const Cpu cpu{guest.cpu.state, model, guest.cpu.memory, guest.cpu.mmu, guest.cpu.ports};
+    CHECK(FaultOf([&] { ReadMsr(cpu, 0x1B); }) == (model.Family() >= 6 ? "none" : Gp()));
+  }
+}
+
 }  // namespace ring3::test

@@ -15,7 +15,7 @@ struct PmFixture {
   AcpiPm pm{clock, timers, IrqLine(irqs, 9), [this] { ++power_offs; }};
   PortBus bus;
 
-  PmFixture() {
+  explicit PmFixture(uint64_t start_ns = 0) : clock(start_ns) {
     bus.Attach(0x600, 12, pm, "pm");
     bus.Attach(0xB2, 2, pm.SmiCommand(), "smi");
   }
@@ -109,6 +109,21 @@ TEST_CASE("acpi: reset", "[acpi]") {
   CHECK(f.In(0x600, 4) == 0);
   CHECK_FALSE(f.pm.AcpiEnabled());
   CHECK(f.In(0xB2, 2) == 0);
+}
+
+TEST_CASE("acpi: the PM timer begins at zero, so that memtest86+ meets no overflow where it measures the TSC",
+          "[acpi]") {
+  PmFixture f(1'234'567'890'123);
+  CHECK(f.In(0x608, 4) == 0);
+  f.clock.Set(f.clock.NowNs() + kNanosecondsPerSecond);
+  CHECK(f.In(0x608, 4) == AcpiPm::kTimerHertz);
+  CHECK(f.In(0x600, 2) == 0);
+  f.pm.Reset();
+  CHECK(f.In(0x608, 4) == 0);
+  f.Out(0x602, 2, 1);
+  f.Out(0xB2, 1, AcpiPm::kAcpiEnable);
+  const uint64_t carry = TicksToNanoseconds(uint64_t{1} << 23, AcpiPm::kTimerHertz);
+  CHECK(f.timers.NextDeadline() == f.clock.NowNs() + carry);
 }
 
 }  // namespace ring3

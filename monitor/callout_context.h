@@ -55,6 +55,7 @@ struct CalloutContext {
   struct SoftMiss {
     const SoftMove* move = nullptr;
     uint32_t linear = 0;
+    bool writes = false;
   };
   SoftMiss soft_miss{};
 };

@@ -306,8 +306,8 @@ bool Move(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
 }
 
 /// Lets translated code find the page itself from now on.
-bool Share(Vcpu& vcpu, const SoftMove& move, uint32_t linear) {
-  const Access access{move.Writes() ? AccessType::kWrite : AccessType::kRead, vcpu.cpu.state.cpl == 3};
+bool Share(Vcpu& vcpu, const SoftMove& move, bool writes, uint32_t linear) {
+  const Access access{writes ? AccessType::kWrite : AccessType::kRead, vcpu.cpu.state.cpl == 3};
   return vcpu.cpu.memory.Share(GuestLinear(linear), move.bytes, access);
 }
 
@@ -325,11 +325,13 @@ bool Worthwhile(Vcpu& vcpu, SoftSite& site, uint16_t number, uint32_t linear) {
 /// A demoted instruction that only moves data. The interpreter has those that the monitor's TLB does not serve, and
 /// decides whether the site is better off with mappings.
 CalloutResult SoftAccess(Vcpu& vcpu, CalloutArguments arguments, uint32_t linear) {
-  SoftSite& site = vcpu.run.callout_context->soft_sites[arguments.operand];
-  const bool shared = !site.move.IsString() && Share(vcpu, site.move, linear);
+  const auto [number, second] = SoftAccessOperand::Unpack(arguments.operand);
+  SoftSite& site = vcpu.run.callout_context->soft_sites[number];
+  const bool writes = site.move.Writes(second);
+  const bool shared = !site.move.IsString() && Share(vcpu, site.move, writes, linear);
   const bool is_inline = site.move.kind == SoftKind::kInline;
-  if (!Worthwhile(vcpu, site, arguments.operand, linear) || (is_inline && !shared) || !Move(vcpu, site.move, linear)) {
-    vcpu.run.callout_context->soft_miss = {&site.move, linear};
+  if (!Worthwhile(vcpu, site, number, linear) || (is_inline && !shared) || !Move(vcpu, site.move, linear)) {
+    vcpu.run.callout_context->soft_miss = {&site.move, linear, writes};
     return CalloutResult::kStep;
   }
   if (!is_inline) vcpu.cpu.state.eip += arguments.length;  // else once more, with the page

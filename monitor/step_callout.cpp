@@ -71,12 +71,12 @@ bool BtEngine::StepsAgain() const {
 
 /// A soft access to a page that the guest's tables refuse ends as the interpreter would end it, which throws.
 bool BtEngine::DeliverSoftFault() {
-  const auto [move, address] = std::exchange(callouts_.soft_miss, {});
+  const auto [move, address, writes] = std::exchange(callouts_.soft_miss, {});
   if (!move || move->IsString() || !move->faults_first) return false;
   const GuestLinear linear(address);
   Cpu& cpu = vcpu_.cpu;
   if (linear.PageOffset() + move->bytes > kPageSize || PagesWithheld()) return false;
-  const Access access = move->Writes() ? cpu.Write() : cpu.Read();
+  const Access access = writes ? cpu.Write() : cpu.Read();
   const WalkResult walk = Walk(cpu.memory.Physical(), mmu_.Paging(), linear, access);
   if (walk.ok) return false;
   MonitorActs();

@@ -18,7 +18,7 @@ enum class Callout : uint8_t {
   kCpuid,
   kClearTaskSwitched,
   kLoadSegment,  // operand: LoadSegmentOperand; value: the selector
-  kSoftAccess,   // operand: number of the SoftSite; value: guest-linear, but for strings
+  kSoftAccess,   // operand: SoftAccessOperand; value: guest-linear, but for strings
   // Any C++; XMM0-7 or YMM0-7 are saved around it.
   kIn,              // operand: bytes; value: the port
   kOut,             // the same
@@ -52,6 +52,17 @@ struct LoadSegmentOperand {
   constexpr uint16_t Pack() const { return static_cast<uint16_t>(segment | popped_bytes << 8); }
   static constexpr LoadSegmentOperand Unpack(uint16_t packed) {
     return {static_cast<uint8_t>(packed), static_cast<uint8_t>(packed >> 8)};
+  }
+};
+
+/// Callout::kSoftAccess
+struct SoftAccessOperand {
+  uint16_t site;  // number of the SoftSite
+  bool second;    // of two accesses
+  static constexpr unsigned kMostSites = 1u << 12;
+  constexpr uint16_t Pack() const { return static_cast<uint16_t>(site | second << 12); }
+  static constexpr SoftAccessOperand Unpack(uint16_t packed) {
+    return {static_cast<uint16_t>(packed & (kMostSites - 1)), (packed >> 12) != 0};
   }
 };
 

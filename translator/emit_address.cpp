@@ -12,8 +12,6 @@ namespace {
 
 constexpr uint8_t kOffset = 9, kBase = 10;  // r9, r10
 
-Seg SegmentOf(const ZydisDecodedOperand& memory) { return static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)); }
-
 bool IsGather(const ZydisDecodedOperand& memory) { return memory.mem.type == ZYDIS_MEMOP_TYPE_VSIB; }
 
 bool Unlimited(SegmentShape shape) { return shape == SegmentShape::kFlat || shape == SegmentShape::kBased; }
@@ -42,11 +40,13 @@ bool Emitter::Addressable(const GuestInstruction& insn, const ZydisDecodedOperan
 
 HostOperand Emitter::EmitAddress(const GuestInstruction& insn, const ZydisDecodedOperand& memory,
                                  int32_t extra_displacement, bool avoid_rex) {
-  if (soft_operand_) return *soft_operand_;
   GuestAddress address = AddressOf(memory);
   address.displacement += extra_displacement + (address.base == kEsp ? pending_ : 0);
   if (memory.mem.type == ZYDIS_MEMOP_TYPE_AGEN) return EncodeSum(address);
   const Seg segment = SegmentOf(memory);
+  if (soft_) {
+    return EmitSoftOperand(segment, address, memory.size / 8, memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+  }
   if (IsGather(memory)) return EmitGatherAddress(segment, address, memory);
   if (mode_.Shape(segment) == SegmentShape::kFlat && !insn.Is16BitAddress()) {
     return avoid_rex ? EncodeFlatThroughSegment(address) : EncodeFlat(address, plain_frame_);
@@ -116,6 +116,7 @@ HostOperand Emitter::EmitSegmented(Seg segment, unsigned bytes) {
 
 HostOperand Emitter::EmitStackSlot(int32_t delta, unsigned bytes) {
   delta += pending_;
+  if (soft_) return EmitSoftOperand(Seg::kSs, {.base = kEsp, .displacement = delta}, bytes, delta < 0);
   if (FlatStack()) return EncodeOperand(host::kStack, kNoRegister, 1, delta);
   EmitOffset({.base = kEsp, .displacement = delta}, !mode_.Stack32());
   return EmitSegmented(Seg::kSs, bytes);

@@ -48,30 +48,11 @@ void Emitter::EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> 
   const RecoveryEntry here{.shadow = shadow_, .eip = insn.eip};
   Mark(here);
   Settle(here);
-  if (soft_site) {
-    if (EmitInlineSoftAccess(insn, *soft_site)) return;
-    const ZydisDecodedOperand* memory = insn.MemoryOperand();
-    if (memory && insn.row.cls != InstructionClass::kString) {
-      EmitOffset(AddressOf(*memory), false);
-      as_.mov(x86::r10d, x86::r9d);
-    }
-    return EmitCallout(insn, Callout::kSoftAccess, *soft_site);
-  }
+  if (soft_site) return EmitSoftAccess(insn, *soft_site);
   const InstructionClass cls = insn.row.cls;
   const bool plain = cls == InstructionClass::kIdentical || cls == InstructionClass::kString;
   emitted_class_ = InstructionClass::kInterpret;
   EmitStep(insn.eip, {.demoted = true, .plain = plain});
-}
-
-bool Emitter::AllowsSoftAccess(const GuestInstruction& insn) const {
-  if (!fast_paths_.Has(FastPath::kSoftAccesses) || !fast_paths_.Has(FastPath::kStepCallouts)) return false;
-  if (mode_.Paragraphs() || mode_.Code16()) return false;
-  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
-    const ZydisDecodedOperand& op = insn.operands[i];
-    if (op.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
-    if (mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(op.mem.segment))) != SegmentShape::kFlat) return false;
-  }
-  return true;
 }
 
 bool Emitter::EmitEvent(const GuestInstruction& insn, Callout callout, uint16_t operand) {
@@ -95,7 +76,7 @@ bool Emitter::EmitPortAccess(const GuestInstruction& insn, Callout callout, cons
 bool Emitter::EmitInvalidatePage(const GuestInstruction& insn) {
   const ZydisDecodedOperand& memory = insn.operands[0];
   if (!fast_paths_.Has(FastPath::kControlCallouts) || !mode_.Ring0() || memory.type != ZYDIS_OPERAND_TYPE_MEMORY ||
-      mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment))) != SegmentShape::kFlat) {
+      mode_.Shape(SegmentOf(memory)) != SegmentShape::kFlat) {
     return false;
   }
   EmitOffset(AddressOf(memory), insn.Is16BitAddress());

@@ -49,9 +49,7 @@ bool Emitter::EmitSegmentLoad(const GuestInstruction& insn) {
     // The rest would be too long for the short jumps around it.
     const ZydisDecodedOperand& from = insn.operands[1];
     const bool memory = from.type == ZYDIS_OPERAND_TYPE_MEMORY;
-    if (memory && (insn.Is16BitAddress() ||
-                   mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(from.mem.segment))) != SegmentShape::kFlat))
-      return false;
+    if (memory && (insn.Is16BitAddress() || mode_.Shape(SegmentOf(from)) != SegmentShape::kFlat)) return false;
     if (!EmitLoadSelector(insn)) return false;
   }
   emitted_class_ = InstructionClass::kSegment;
@@ -132,7 +130,7 @@ bool Emitter::EmitLoadFarPointer(const GuestInstruction& insn) {
   if (!mode_.Paragraphs() || mode_.Shape(segment) != SegmentShape::kLimited || !Addressable(insn, memory)) return false;
   const unsigned bytes = insn.info.operand_width / 8;
   EmitOffset(AddressOf(memory), insn.Is16BitAddress());
-  HostOperand pointer = EmitSegmented(static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)), bytes + 2);
+  HostOperand pointer = EmitSegmented(SegmentOf(memory), bytes + 2);
   HostOperand selector = pointer;
   selector.mod = 1;
   selector.displacement_bytes = 1;

@@ -82,7 +82,9 @@ bool Emitter::EmitPop(const GuestInstruction& insn) {
 
 bool Emitter::EmitLeave(const GuestInstruction& insn) {
   const unsigned bytes = insn.info.operand_width / 8;
-  if (FlatStack()) {
+  if (soft_) {
+    EmitLoadScratch(EmitSoftOperand(Seg::kSs, {.base = kEbp}, bytes, false), bytes);
+  } else if (FlatStack()) {
     EmitLoadScratch(EncodeOperand(host::NumberOf(kEbp), kNoRegister, 1, 0), bytes);
   } else {
     EmitOffset({.base = kEbp}, !mode_.Stack32());

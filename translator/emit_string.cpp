@@ -30,9 +30,7 @@ unsigned ElementBytes(const GuestInstruction& insn) {
 
 }  // namespace
 
-bool Emitter::EmitString(const GuestInstruction& insn) {
-  return EmitFlatString(insn) || EmitOneElement(insn);
-}
+bool Emitter::EmitString(const GuestInstruction& insn) { return EmitFlatString(insn) || EmitOneElement(insn); }
 
 bool Emitter::EmitFlatString(const GuestInstruction& insn) {
   if (insn.Is16BitAddress()) return false;
@@ -40,7 +38,7 @@ bool Emitter::EmitFlatString(const GuestInstruction& insn) {
   for (unsigned i = 0; i < insn.info.operand_count; ++i) {
     const ZydisDecodedOperand& op = insn.operands[i];
     if (op.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
-    if (mode_.Shape(static_cast<Seg>(ZydisRegisterGetId(op.mem.segment))) != SegmentShape::kFlat) return false;
+    if (mode_.Shape(SegmentOf(op)) != SegmentShape::kFlat) return false;
     uses_esi |= op.mem.base == ZYDIS_REGISTER_ESI;
     uses_edi |= op.mem.base == ZYDIS_REGISTER_EDI;
   }
@@ -76,10 +74,11 @@ bool Emitter::EmitOneElement(const GuestInstruction& insn) {
   }
   const unsigned bytes = ElementBytes(insn);
   const bool byte = bytes == 1;
-  const uint8_t load[] = {static_cast<uint8_t>(byte ? 0x8A : 0x8B)}, store[] = {static_cast<uint8_t>(byte ? 0x88 : 0x89)};
+  const uint8_t load[] = {static_cast<uint8_t>(byte ? 0x8A : 0x8B)},
+                store[] = {static_cast<uint8_t>(byte ? 0x88 : 0x89)};
   const auto element = [&](const ZydisDecodedOperand& op, unsigned gpr) {
     EmitOffset({.base = static_cast<uint8_t>(gpr)}, insn.Is16BitAddress());
-    return EmitSegmented(static_cast<Seg>(ZydisRegisterGetId(op.mem.segment)), bytes);
+    return EmitSegmented(SegmentOf(op), bytes);
   };
   switch (insn.bytes[insn.length - 1] & 0xFE) {
     case 0xA4:  // MOVS

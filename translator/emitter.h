@@ -13,6 +13,7 @@
 #include "translator/decode.h"
 #include "translator/fast_paths.h"
 #include "translator/memory_operand.h"
+#include "translator/soft_site.h"
 #include "translator/stubs.h"
 
 namespace ring3 {
@@ -29,6 +30,13 @@ struct PendingSoftMiss {
   uint32_t eip;
   uint32_t jump_offset;  // of the rel32 field
   CalloutArguments callout;
+};
+
+/// An instruction that is being translated with inline soft accesses.
+struct SoftEmission {
+  const GuestInstruction* insn;
+  uint16_t site;
+  unsigned accesses = 0;  // so far
 };
 
 /// A call of a thunk that is not known: the block's cold part makes the call.
@@ -85,11 +93,10 @@ class Emitter {
   void EmitFallThrough(uint32_t eip);
   /// Ends the block by leaving to the monitor at `eip`.
   void EmitInterpret(uint32_t eip);
-  /// The same for an instruction at a demoted site,
-  /// in whose place a SoftSite may stand.
+  /// The same for an instruction at a demoted site, in whose place a SoftSite may stand.
   void EmitDemoted(const GuestInstruction& insn, std::optional<uint16_t> soft_site);
-  /// Whether the memory operands allow soft accesses in this mode.
-  bool AllowsSoftAccess(const GuestInstruction& insn) const;
+  /// What soft access may stand in its place in this block.
+  std::optional<SoftMove> SoftMoveFor(const GuestInstruction& insn) const;
 
   /// Writes the cold parts and hands everything over.
   void Finish();
@@ -212,8 +219,12 @@ class Emitter {
   void EmitOtherSegment(const GuestInstruction& insn, Seg segment);
   bool EmitCallout(const GuestInstruction& insn);  // emit_callout.cpp
   void EmitCallout(const GuestInstruction& insn, Callout callout, uint16_t operand);
-  bool EmitInlineSoftAccess(const GuestInstruction& insn, uint16_t soft_site);  // emit_soft_access.cpp
-  void EmitSoftLookup(const GuestInstruction& insn, const ZydisDecodedOperand& memory, uint16_t soft_site);
+  bool AllowsInlineSoftAccess(const GuestInstruction& insn) const;  // emit_soft_access.cpp
+  void EmitSoftAccess(const GuestInstruction& insn, uint16_t soft_site);
+  void EmitInlineSoftAccess(const GuestInstruction& insn, uint16_t soft_site);
+  void EmitLinear(Seg segment, const GuestAddress& address);
+  HostOperand EmitSoftOperand(Seg segment, const GuestAddress& address, unsigned bytes, bool write);
+  void EmitSoftLookup(unsigned bytes, bool write, SoftAccessOperand access);
   void EmitSoftMisses();
   bool EmitEvent(const GuestInstruction& insn, Callout callout, uint16_t operand);
   bool EmitPortAccess(const GuestInstruction& insn, Callout callout, const ZydisDecodedOperand& port, unsigned bits);
@@ -244,7 +255,7 @@ class Emitter {
   std::vector<PendingExit> exits_;
   std::vector<PendingSoftMiss> soft_misses_;
   std::vector<PendingThunkCall> thunk_calls_;
-  std::optional<HostOperand> soft_operand_;  // in place of the instruction's operand in memory
+  std::optional<SoftEmission> soft_;  // while an instruction's accesses are soft
   ReturnSites returns_;
 };
 

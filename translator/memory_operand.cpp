@@ -52,6 +52,8 @@ bool StaysNear(int32_t displacement) {
   return displacement >= kSmallestStep;
 }
 
+Seg SegmentOf(const ZydisDecodedOperand& memory) { return static_cast<Seg>(ZydisRegisterGetId(memory.mem.segment)); }
+
 GuestAddress AddressOf(const ZydisDecodedOperand& memory) {
   auto number = [](ZydisRegister reg) {
     return reg == ZYDIS_REGISTER_NONE ? kNoRegister : static_cast<uint8_t>(ZydisRegisterGetId(reg));

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "monitor/cpu/cpu_state.h"
 #include "monitor/cpu/vex.h"
 #include "translator/decode.h"
 
@@ -53,6 +54,7 @@ struct GuestAddress {
   int32_t displacement = 0;
 };
 GuestAddress AddressOf(const ZydisDecodedOperand& memory);
+Seg SegmentOf(const ZydisDecodedOperand& memory);
 
 /// Not so with a displacement that is rather the address of a table in the upper half than a small step back.
 bool StaysNear(int32_t displacement);

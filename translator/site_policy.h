@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "shadowmmu/address.h"
+#include "translator/callouts.h"
 #include "translator/soft_site.h"
 
 namespace ring3 {
@@ -52,7 +53,7 @@ class SitePolicy {
   SoftNews& News() { return news_; }
 
  private:
-  static constexpr unsigned kMostSoftSites = 4096;
+  static constexpr unsigned kMostSoftSites = SoftAccessOperand::kMostSites;
 
   enum class Reason : uint8_t { kEmulation, kUserAccess, kFault };
 

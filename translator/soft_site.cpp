@@ -63,13 +63,72 @@ bool IsPlainOperand(const ZydisDecodedOperand& op) {
   return in_encoding && op.mem.type == ZYDIS_MEMOP_TYPE_MEM && op.size != 0 && op.size <= 8 * kYmmBytes;
 }
 
-std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
-  if (!AllowsInlineAccess(insn)) return std::nullopt;
+/// Whether the instruction, as it stands, works on any address that stands for its one operand in memory. Not so the
+/// x87's, which note where their operands are.
+bool WorksOnAnyAddress(const GuestInstruction& insn) {
+  if (insn.row.unit == Unit::kX87) return false;
+  if (insn.ReachesBeyondOperand()) return false;
+  const ZydisDecodedOperand* memory = insn.MemoryOperand();
+  if (!memory || !IsPlainOperand(*memory)) return false;
+  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
+    const ZydisDecodedOperand& op = insn.operands[i];
+    if (op.type == ZYDIS_OPERAND_TYPE_MEMORY && &op != memory) return false;
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT &&
+        op.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<SoftMove> IdenticalAccess(const GuestInstruction& insn) {
+  if (!WorksOnAnyAddress(insn)) return std::nullopt;
   const ZydisDecodedOperand& memory = *insn.MemoryOperand();
   return SoftMove{.kind = SoftKind::kInline,
                   .bytes = static_cast<uint8_t>(memory.size / 8),
                   .modifies = (memory.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0,
                   .faults_first = insn.row.unit == Unit::kNone};
+}
+
+bool PopsStackPointer(const GuestInstruction& insn) {
+  const ZydisDecodedOperand& op = insn.operands[0];
+  return insn.info.mnemonic == ZYDIS_MNEMONIC_POP && op.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+         op.reg.value == ZYDIS_REGISTER_ESP;
+}
+
+/// PUSH, POP, LEAVE, CALL, RET and JMP of 32 bits: what they do on the stack, and to one operand in memory beside that.
+std::optional<SoftMove> StackAccess(const GuestInstruction& insn) {
+  if (insn.info.operand_width != 32) return std::nullopt;
+  const ZydisDecodedOperand& op = insn.operands[0];
+  const bool in_memory = op.type == ZYDIS_OPERAND_TYPE_MEMORY && op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
+  if (in_memory && !IsPlainOperand(op)) return std::nullopt;
+  bool writes_first = false;
+  switch (insn.info.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSH:
+    case ZYDIS_MNEMONIC_POP:
+      if (insn.StacksSegment() || PopsStackPointer(insn)) return std::nullopt;
+      writes_first = insn.info.mnemonic == ZYDIS_MNEMONIC_PUSH && !in_memory;
+      break;
+    case ZYDIS_MNEMONIC_CALL:
+      if (!insn.IsNearBranch()) return std::nullopt;
+      writes_first = !in_memory;
+      break;
+    case ZYDIS_MNEMONIC_JMP:
+      if (!insn.IsNearBranch() || !in_memory) return std::nullopt;
+      break;
+    case ZYDIS_MNEMONIC_RET:
+      if (!insn.IsNearBranch()) return std::nullopt;
+      break;
+    case ZYDIS_MNEMONIC_LEAVE:
+      break;
+    default:
+      return std::nullopt;
+  }
+  return SoftMove{.kind = SoftKind::kInline, .modifies = writes_first};
+}
+
+std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
+  return insn.row.cls == InstructionClass::kIdentical ? IdenticalAccess(insn) : StackAccess(insn);
 }
 
 std::optional<SoftMove> DataMove(const GuestInstruction& insn) {
@@ -87,22 +146,7 @@ std::optional<SoftMove> DataMove(const GuestInstruction& insn) {
 
 }  // namespace
 
-/// Not for the x87, which notes where its operands are.
-bool AllowsInlineAccess(const GuestInstruction& insn) {
-  if (insn.row.cls != InstructionClass::kIdentical || insn.row.unit == Unit::kX87) return false;
-  if (insn.ReachesBeyondOperand()) return false;
-  const ZydisDecodedOperand* memory = insn.MemoryOperand();
-  if (!memory || !IsPlainOperand(*memory)) return false;
-  for (unsigned i = 0; i < insn.info.operand_count; ++i) {
-    const ZydisDecodedOperand& op = insn.operands[i];
-    if (op.type == ZYDIS_OPERAND_TYPE_MEMORY && &op != memory) return false;
-    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(op.reg.value) == ZYDIS_REGCLASS_SEGMENT &&
-        op.visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
-      return false;
-    }
-  }
-  return true;
-}
+bool AllowsInlineAccess(const GuestInstruction& insn) { return !insn.Is16BitAddress() && InlineAccess(insn); }
 
 std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn, bool inline_accesses) {
   if (insn.Is16BitAddress()) return std::nullopt;

@@ -17,14 +17,14 @@ enum class SoftKind : uint8_t {
   kStoreImmediate,  // MOV of a constant to memory
   kMoveString,      // MOVS, with or without REP
   kStoreString,     // STOS, with or without REP
-  kInline,          // any other whose one operand in memory translated code may reach through the SoftTlb
+  kInline,          // any other whose accesses translated code may make through the SoftTlb
 };
 
 /// What there is to do. The callout is given the address, but for strings.
 struct SoftMove {
   SoftKind kind;
   uint8_t bytes = 4;         // of the access, or of an element
-  bool modifies = false;     // of kInline: the access is a write as well
+  bool modifies = false;     // of kInline: the first access is a write as well
   bool faults_first = true;  // a page fault comes before any other exception, and for the first byte
   uint8_t gpr = 0;           // of kLoad and kStore
   uint8_t shift = 0;         // 8 for AH, CH, DH and BH
@@ -34,14 +34,18 @@ struct SoftMove {
   uint32_t immediate = 0;
 
   auto operator<=>(const SoftMove&) const = default;
-  /// Whether the access, which is no string's, needs a writable page.
-  bool Writes() const { return modifies || kind == SoftKind::kStore || kind == SoftKind::kStoreImmediate; }
+  /// Whether the access, which is no string's, needs a writable page. A second one always does: what stores there has
+  /// read elsewhere.
+  bool Writes(bool second) const {
+    return second || modifies || kind == SoftKind::kStore || kind == SoftKind::kStoreImmediate;
+  }
   bool IsString() const { return kind == SoftKind::kMoveString || kind == SoftKind::kStoreString; }
 };
 
-/// The memory operands' segments must be flat. Nothing for other instructions. kInline only where `inline_accesses`.
+/// Nothing for other instructions. kInline only where `inline_accesses`. Strings' segments must be flat, and the stack.
 std::optional<SoftMove> SoftMoveOf(const GuestInstruction& insn, bool inline_accesses);
-/// Whether the instruction, as it stands, works on any address that stands for its one operand in memory.
+/// Whether translated code may make the instruction's accesses elsewhere than in a window: each of its operands in
+/// memory may stand for any address.
 bool AllowsInlineAccess(const GuestInstruction& insn);
 
 /// What a soft site has spared, less what it has cost, in accesses that made no callout: a nanosecond or two each. The

@@ -195,8 +195,7 @@ std::optional<unsigned> Translator::ThunkCalledBy(const GuestInstruction& insn, 
 
 /// The SoftSite that stands for a demoted instruction, if there may be one.
 std::optional<uint16_t> Translator::SoftSiteFor(GuestPhysical site, const GuestInstruction& insn) {
-  if (!emitter_.AllowsSoftAccess(insn)) return std::nullopt;
-  const auto move = SoftMoveOf(insn, Paths().Has(FastPath::kInlineSoftAccesses));
+  const auto move = emitter_.SoftMoveFor(insn);
   return move ? sites_.SoftSiteFor(site, *move, mmu_.Stats().cr3_loads) : std::nullopt;
 }
 
@@ -333,7 +332,7 @@ std::optional<uint32_t> Translator::GuestEipOf(uint64_t host_pc) const {
 Seg Translator::OperandSegmentOf(uint64_t host_pc) const {
   const auto site = DecodeSiteOf(host_pc);
   const ZydisDecodedOperand* memory = site ? site->insn.MemoryOperand() : nullptr;
-  return memory ? static_cast<Seg>(ZydisRegisterGetId(memory->mem.segment)) : Seg::kDs;
+  return memory ? SegmentOf(*memory) : Seg::kDs;
 }
 
 /// The guest instruction that a host address in the cache was translated from, unless its block crosses a page.

@@ -83,8 +83,9 @@ struct RunContext {
   std::array<CalloutFunction, static_cast<unsigned>(Callout::kCount)> callouts{};  // in
   struct CalloutContext* callout_context = nullptr;                                // theirs
   struct SoftBudget* soft_budgets = nullptr;                                       // in: by number of the site
-  SoftTlb soft_tlb;                                                                // in: of inline soft accesses
-  ThunkCells thunk_cells;                                                          // in: the translator's
+  uint64_t soft_scratch = 0;  // of inline soft accesses, with these
+  SoftTlb soft_tlb;           // in
+  ThunkCells thunk_cells;     // in: the translator's
 };
 
 struct Vcpu {
@@ -125,6 +126,7 @@ inline constexpr int kAvx = Run(offsetof(RunContext, avx));
 inline constexpr int kYmm = Run(offsetof(RunContext, ymm));
 inline constexpr int kCallouts = Run(offsetof(RunContext, callouts));
 inline constexpr int kNextRecord = Run(offsetof(RunContext, next_record));
+inline constexpr int kSoftScratch = Run(offsetof(RunContext, soft_scratch));
 inline constexpr int kEip = State(offsetof(CpuState, eip));
 inline constexpr int kEflags = State(offsetof(CpuState, eflags));
 inline constexpr int kCr0 = State(offsetof(CpuState, cr0)), kCr2 = State(offsetof(CpuState, cr2)),
@@ -148,9 +150,7 @@ constexpr int StringSteps(unsigned log2_bytes) {
   return Run(offsetof(RunContext, string_steps) + sizeof(kStringSteps[0]) * log2_bytes);
 }
 inline constexpr int kSoftBudgets = Run(offsetof(RunContext, soft_budgets));
-constexpr int ThunkCell(unsigned index) {
-  return Run(offsetof(RunContext, thunk_cells) + index * sizeof(uint32_t));
-}
+constexpr int ThunkCell(unsigned index) { return Run(offsetof(RunContext, thunk_cells) + index * sizeof(uint32_t)); }
 constexpr int SoftHalf(bool user) {
   return Run(offsetof(RunContext, soft_tlb) + offsetof(SoftTlb, halves) + sizeof(SoftTlb::Half) * user);
 }

@@ -161,6 +161,99 @@ TEST_CASE("faulting sites: a program that touches new pages takes no host signal
   }
 }
 
+/// With the stack in a new page, all that works on it, and through GS as well as DS. EDX is the program's own ESP.
+void StackInManyWays(Assembler& a) {
+  Label start = a.newLabel(), function = a.newLabel(), jumped = a.newLabel();
+  a.jmp(start);
+  a.bind(function);
+  a.push(ebp);
+  a.mov(ebp, esp);
+  a.push(ebx);
+  a.adc(edi, ptr(ebp, 8));
+  a.leave();
+  a.ret(4);
+  a.bind(start);
+  a.mov(edx, esp);
+  a.lea(esp, ptr(esi, 0x800));
+  a.stc();
+  a.push(ecx);
+  a.push(0x1234'5678);
+  a.push(esp);
+  a.push(dword_ptr(esp, 8));
+  a.push(dword_ptr(esi, 0x7F8));
+  a.call(function);
+  a.lea(eax, ptr(function));
+  a.call(eax);
+  a.mov(ptr(esi, 0x10), eax);
+  a.push(ecx);
+  a.call(dword_ptr(esi, 0x10));
+  a.lea(eax, ptr(jumped));
+  a.mov(ptr(esi, 0x14), eax);
+  a.jmp(dword_ptr(esi, 0x14));
+  a.int3();
+  a.bind(jumped);
+  a.pop(dword_ptr(esi, 0x18));
+  a.pop(ebp);
+  a.push(ebp);
+  a.push(ebp);
+  a.pop(dword_ptr(esp, 4));
+  Mem through_gs = dword_ptr(esi, 0x1C - static_cast<int32_t>(guest::kGsBase));
+  through_gs.setSegment(gs);
+  a.adc(through_gs, ebp);
+  a.mov(eax, through_gs);
+  a.adc(edi, eax);
+  a.mov(esp, edx);
+}
+
+/// The stack, or what is popped to, is the first that meets the new page; what is read for it is elsewhere.
+void PushMemory(Assembler& a) {
+  a.mov(edx, esp);
+  a.mov(dword_ptr(guest::kData + 0x20), ecx);
+  a.lea(esp, ptr(esi, 0x800));
+  a.push(dword_ptr(guest::kData + 0x20));
+  a.mov(esp, edx);
+  a.add(edi, ptr(esi, 0x7FC));
+}
+
+void PopMemory(Assembler& a) {
+  a.push(ecx);
+  a.pop(dword_ptr(esi, 0x40));
+  a.add(edi, ptr(esi, 0x40));
+}
+
+void CallOnNewStack(Assembler& a, bool through_memory) {
+  Label function = a.newLabel(), start = a.newLabel();
+  a.jmp(start);
+  a.bind(function);
+  a.add(edi, ptr(esp));
+  a.ret();
+  a.bind(start);
+  a.mov(edx, esp);
+  a.lea(eax, ptr(function));
+  a.mov(dword_ptr(guest::kData + 0x20), eax);
+  a.lea(esp, ptr(esi, 0x800));
+  if (through_memory) {
+    a.call(dword_ptr(guest::kData + 0x20));
+  } else {
+    a.call(eax);
+  }
+  a.mov(esp, edx);
+}
+
+TEST_CASE("faulting sites: a program whose stack and return addresses lie in new pages takes no host signal for each") {
+  const Scenario scenarios[] = {DemandZero(StackInManyWays),
+                                DemandZero(PushMemory),
+                                DemandZero(PopMemory),
+                                DemandZero([](Assembler& a) { CallOnNewStack(a, false); }),
+                                DemandZero([](Assembler& a) { CallOnNewStack(a, true); }),
+                                DemandZero(StackInManyWays, 3)};
+  RunEverywhere(scenarios);
+  for (unsigned i = 0; i < 5; ++i) {
+    INFO("scenario " << i);
+    CHECK(HostFaults(scenarios[i]) < kPages / 2);
+  }
+}
+
 TEST_CASE("faulting sites: pages that come and go are new ones each time") {
   const Scenario scenario = DemandZero(
       [](Assembler& a) {

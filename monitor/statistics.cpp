@@ -98,6 +98,7 @@ void WriteStatistics(FILE* out, const RunStatistics& run) {
       {"shadow",
        {{"fills", m.fills},
         {"pages_mapped", m.pages_mapped},
+        {"fetched_pages", m.fetched_pages},
         {"dirty_upgrades", m.dirty_upgrades},
         {"pages_dropped", m.pages_dropped},
         {"cr3_loads", m.cr3_loads},

@@ -66,15 +66,28 @@ void MappingTable::SetWritable(WindowId window, uint32_t page, bool writable) {
   Replace(window, page, record);
 }
 
+/// The first region behind `number` that is in use, or kRegions.
+uint32_t MappingTable::NextUsed(WindowId window, uint32_t number) const {
+  const auto& used = windows_[window].used;
+  for (uint32_t next = number + 1; next < kRegions; next = (next | 63) + 1) {
+    const uint64_t rest = used[next / 64] >> (next % 64);
+    if (rest) return next + static_cast<uint32_t>(std::countr_zero(rest));
+  }
+  return kRegions;
+}
+
 bool MappingTable::AnyMapped(WindowId window, uint32_t first, uint32_t end) const {
   while (first < end) {
-    const Region* region = Find(window, first / Region::kPages);
-    const uint32_t index = first % Region::kPages;
-    const uint32_t step = std::min(region ? 64 - index % 64 : Region::kPages - index, end - first);
-    if (region) {
-      const uint64_t wanted = step == 64 ? ~uint64_t{0} : (Bit(step) - 1) << (index % 64);
-      if (region->mapped[index / 64] & wanted) return true;
+    const uint32_t number = first / Region::kPages;
+    const Region* region = Find(window, number);
+    if (!region) {
+      first = NextUsed(window, number) * Region::kPages;
+      continue;
     }
+    const uint32_t index = first % Region::kPages;
+    const uint32_t step = std::min(64 - index % 64, end - first);
+    const uint64_t wanted = step == 64 ? ~uint64_t{0} : (Bit(step) - 1) << (index % 64);
+    if (region->mapped[index / 64] & wanted) return true;
     first += step;
   }
   return false;

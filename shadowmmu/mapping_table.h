@@ -13,12 +13,14 @@
 
 namespace ring3 {
 
-/// One mapped page of a window; all zero when nothing is mapped.
+/// One mapped page of a window; all zero when nothing is mapped. A page that code was fetched from alone is recorded so
+/// that changes are seen, but the host does not map it.
 struct PageRecord {
-  static constexpr uint32_t kMapped = 1, kHostWritable = 2, kGlobal = 4, kUser = 8, kExecutable = 16;
+  static constexpr uint32_t kMapped = 1, kHostWritable = 2, kGlobal = 4, kUser = 8, kExecutable = 16, kFetchOnly = 32;
   uint32_t bits = 0;
 
   bool Has(uint32_t flags) const { return (bits & flags) == flags; }
+  bool OnHost() const { return (bits & (kMapped | kFetchOnly)) == kMapped; }
   uint32_t PhysicalPage() const { return bits >> kPageShift; }
   GuestPhysical Physical() const { return GuestPhysical(bits & ~kPageMask); }
   bool operator==(const PageRecord&) const = default;
@@ -88,10 +90,10 @@ class MappingTable {
 
   /// Host mappings that all windows together are made of, PROT_NONE stretches between pages included.
   uint32_t HostMappings() const { return 1 + boundaries_; }
-  /// Pages with equal keys lie in one host mapping when they are neighbours; 0 for an unmapped page.
+  /// Pages with equal keys lie in one host mapping when they are neighbours; 0 for a page that the host does not map.
   uint64_t HostKey(WindowId window, uint32_t page) const { return HostKey(page, Get(window, page)); }
   static uint64_t HostKey(uint32_t page, PageRecord record) {
-    if (!record.Has(PageRecord::kMapped)) return 0;
+    if (!record.OnHost()) return 0;
     const uint64_t offset = static_cast<uint32_t>(record.PhysicalPage() - page);
     return 1 | (record.Has(PageRecord::kHostWritable) ? 2 : 0) | offset << 2;
   }
@@ -109,6 +111,7 @@ class MappingTable {
 
   static Alias MakeAlias(WindowId window, uint32_t page) { return (uint32_t{window} << kWindowShift | page) + 1; }
   Region& RegionOf(Alias alias) const { return *Find(WindowOf(alias), PageOf(alias) / Region::kPages); }
+  uint32_t NextUsed(WindowId window, uint32_t number) const;
   uint32_t EdgesAround(WindowId window, uint32_t page, uint64_t key) const;
   void Replace(WindowId window, uint32_t page, PageRecord record);
   void Link(Alias alias, uint32_t physical_page);

@@ -106,9 +106,11 @@ void ShadowMmu::Impl::CheckInvariants() const {
         // A mapping may lack the right to write until a fault asks for it, and nothing else.
         std::optional<PageRecord> allowed = Desired(window, page, {region->pde, region->large, region->pte[i]});
         if (allowed && !writable) allowed->bits &= ~PageRecord::kHostWritable;
+        if (allowed && !record.OnHost()) allowed->bits |= PageRecord::kFetchOnly;
         if (allowed != record)
           Fail("page " + std::to_string(page) + " of window " + std::to_string(w) +
                " is not what the consumed entries say");
+        if (!record.OnHost()) continue;
         const uint64_t first = space.Base(window).value + (uint64_t{page} << kPageShift);
         Append(expected, {done, first, 0, false, false});
         Append(expected, {first, first + kPageSize, record.Physical().value, true, writable});

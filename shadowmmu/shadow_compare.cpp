@@ -22,6 +22,7 @@ bool Changed(uint64_t consumed, uint64_t now, uint64_t mask) {
 
 void ShadowMmu::Impl::DropBatch::Drop(uint32_t page) {
   ++mmu_.stats.pages_dropped;
+  const bool on_host = mmu_.table.Get(window_, page).OnHost();
   mmu_.table.Remove(window_, page);
   if (window_ == kSupervisor) mmu_.lately_dropped[page % mmu_.lately_dropped.size()] = page;
   if (dropped_.end != page) {
@@ -29,9 +30,8 @@ void ShadowMmu::Impl::DropBatch::Drop(uint32_t page) {
     dropped_.first = page;
   }
   dropped_.end = page + 1;
-  // Bridging stays inside what one page table covers, so that looking is cheaper than the call it saves.
-  const bool bridge =
-      host_.end > host_.first && page - host_.end <= Region::kPages && !mmu_.table.AnyMapped(window_, host_.end, page);
+  if (!on_host) return;
+  const bool bridge = host_.end > host_.first && !mmu_.table.AnyMapped(window_, host_.end, page);
   if (!bridge) {
     Unmap();
     host_.first = page;
@@ -68,9 +68,10 @@ GuestPhysical ShadowMmu::Impl::TableOf(uint64_t pde, uint32_t region) const {
   return ApplyA20(paging, EntryAddress(paging, pde, false)) + half;
 }
 
-/// Compares with the current directory; the snapshot follows a change that takes nothing away. A kernel's entries differ
-/// between address spaces in A and D alone: each directory is a copy in which they have not been set yet. A processor
-/// keeps its global translations all the same (unless `with_global`), and may set A of a table's entry ahead of use.
+/// Compares with the current directory; the snapshot follows a change that takes nothing away. A kernel's entries
+/// differ between address spaces in A and D alone: each directory is a copy in which they have not been set yet. A
+/// processor keeps its global translations all the same (unless `with_global`), and may set A of a table's entry ahead
+/// of use.
 bool ShadowMmu::Impl::DirectoryEntryChanged(const Directory& directory, Region& region, uint32_t number,
                                             bool with_global) {
   const uint64_t pde = directory.EntryFor(number);

@@ -47,18 +47,37 @@ FillResult ShadowMmu::Impl::Fill(WindowId window, GuestLinear address, Access ac
 
   EnsureBudget(window);
   const PageRecord record = table.Get(window, page);
-  const bool upgrade = write && record.Has(PageRecord::kMapped) && !record.Has(PageRecord::kHostWritable);
-  bool mapped;
-  if (upgrade) {
-    ++stats.dirty_upgrades;
-    mapped = MakeRunWritable(window, page);
-  } else {
-    if (record.Has(PageRecord::kMapped)) DropPage(window, page);
-    mapped = MapRun(window, page, t);
+  const bool upgrade = write && record.OnHost() && !record.Has(PageRecord::kHostWritable);
+  if (record.OnHost() && !upgrade) DropPage(window, page);
+  const bool program = window != kSupervisor && options.fast_paths.Has(FastPath::kUnmappedCode);
+  if (access.type == AccessType::kFetch && program) {
+    if (!RecordFetch(window, page, t)) return emulate;
+    return {FillOutcome::kMapped, 0, address, physical};
   }
-  if (!mapped) return emulate;
+  if (!(upgrade ? MakeRunWritable(window, page) : MapRun(window, page, t))) return emulate;
   ++stats.fills;
+  stats.dirty_upgrades += upgrade;
   return {FillOutcome::kMapped, 0, address, physical, !upgrade && (t.user || LatelyDropped(window, page))};
+}
+
+Region& ShadowMmu::Impl::RegionFor(WindowId window, uint32_t page, const ConsumedEntries& entries) {
+  Region& region = table.Make(window, page / Region::kPages);
+  region.pde = entries.pde;
+  region.large = entries.large;
+  return region;
+}
+
+/// Kernels map their code and data alike, in runs that one host mapping holds; a program's code is mostly apart.
+bool ShadowMmu::Impl::RecordFetch(WindowId window, uint32_t page, const Translation& translation) {
+  const ConsumedEntries entries = EntriesOf(translation);
+  std::optional<PageRecord> record = Desired(window, page, entries);
+  if (!record) return false;
+  RegionFor(window, page, entries);
+  record->bits = (record->bits & ~PageRecord::kHostWritable) | PageRecord::kFetchOnly;
+  if (table.Get(window, page).Has(PageRecord::kMapped)) table.Remove(window, page);
+  table.Insert(window, page, *record, entries.pte);
+  ++stats.fetched_pages;
+  return true;
 }
 
 /// What a page of `window` would be mapped as, given its entries; nothing when it may not be mapped without a walk.
@@ -94,15 +113,13 @@ std::optional<PageRecord> ShadowMmu::Impl::Desired(WindowId window, uint32_t pag
   return PageRecord{static_cast<uint32_t>(physical.value) | flags};
 }
 
-/// Maps `page`, which is not mapped, and unmapped neighbours that one host mapping can hold with it.
+/// Maps `page`, which the host does not map, and such neighbours that one host mapping can hold with it.
 bool ShadowMmu::Impl::MapRun(WindowId window, uint32_t page, const Translation& translation) {
   ConsumedEntries entries = EntriesOf(translation);
   const std::optional<PageRecord> wanted = Desired(window, page, entries);
   if (!wanted) return false;
   const uint32_t number = page / Region::kPages, begin = number * Region::kPages, end = begin + Region::kPages;
-  Region& region = table.Make(window, number);
-  region.pde = entries.pde;
-  region.large = entries.large;
+  const Region& region = RegionFor(window, page, entries);
   std::optional<TableReader> ptes;
   if (!entries.large) ptes.emplace(memory, paging, TableOf(entries.pde, number));
   const uint64_t key = MappingTable::HostKey(page, *wanted);
@@ -111,9 +128,11 @@ bool ShadowMmu::Impl::MapRun(WindowId window, uint32_t page, const Translation& 
     return Desired(window, p, entries);
   };
   const auto fits = [&](uint32_t p) {
-    if (region.record[p - begin].Has(PageRecord::kMapped)) return false;
+    const PageRecord now = region.record[p - begin];
+    if (now.OnHost()) return false;
     const std::optional<PageRecord> desired = read(p);
-    return desired && MappingTable::HostKey(p, *desired) == key;
+    const bool seen = !now.Has(PageRecord::kMapped) || entries.large || entries.pte == region.pte[p - begin];
+    return desired && seen && MappingTable::HostKey(p, *desired) == key;
   };
   uint32_t first = page, last = page + 1;
   while (first > begin && fits(first - 1)) --first;
@@ -124,10 +143,10 @@ bool ShadowMmu::Impl::MapRun(WindowId window, uint32_t page, const Translation& 
   };
   if (!map() && !(EvictOne(window, false) && map())) return false;
   // Tables in ROM don't say that this page was accessed, though the walk did; what it found counts.
-  table.Insert(window, page, *wanted, EntriesOf(translation).pte);
   for (uint32_t p = first; p < last; ++p) {
-    if (p == page) continue;
-    const PageRecord record = *read(p);
+    const PageRecord record = p == page ? *wanted : *read(p);
+    if (p == page) entries.pte = EntriesOf(translation).pte;
+    if (region.record[p - begin].Has(PageRecord::kMapped)) table.Remove(window, p);
     table.Insert(window, p, record, entries.pte);
   }
   stats.pages_mapped += last - first;

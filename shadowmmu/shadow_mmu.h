@@ -24,6 +24,7 @@ struct ShadowMmuOptions {
 
 struct ShadowMmuStats {
   uint64_t fills = 0;           // faults answered by a mapping
+  uint64_t fetched_pages = 0;   // recorded for the code in them alone
   uint64_t pages_mapped = 0;    // 4 KiB pages, fill-around included
   uint64_t dirty_upgrades = 0;  // read-only mapping made writable on the first write
   uint64_t pages_dropped = 0;   // because the guest's tables changed
@@ -42,9 +43,9 @@ enum class FillOutcome : uint8_t {
 
 struct FillResult {
   FillOutcome outcome;
-  uint32_t error_code = 0;  // kGuestFault
-  GuestLinear linear;       // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
-  GuestPhysical physical;   // kMapped, kCodeWrite: the byte
+  uint32_t error_code = 0;   // kGuestFault
+  GuestLinear linear;        // kMapped, kGuestFault, kCodeWrite; also kEmulate where inside the 4 GiB
+  GuestPhysical physical;    // kMapped, kCodeWrite: the byte
   bool short_lived = false;  // kMapped: anew, and likely to be dropped soon
 };
 

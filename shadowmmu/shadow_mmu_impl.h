@@ -43,8 +43,8 @@ struct ShadowMmu::Impl final : KindListener {
   void WritesTrapped(std::span<const uint32_t> pages) override;
   bool ProtectTrapped(WindowId window, uint32_t linear_page, uint32_t physical_page);
   void SetUnmapped(std::span<const GuestLinear> pages);
-  /// Kernels take the mappings of user pages away when they switch address spaces, and map some of their own for a short
-  /// time: what was dropped once will be again.
+  /// Kernels take the mappings of user pages away when they switch address spaces, and map some of their own for a
+  /// short time: what was dropped once will be again.
   bool LatelyDropped(WindowId window, uint32_t page) const {
     return window == kSupervisor && lately_dropped[page % lately_dropped.size()] == page;
   }
@@ -56,6 +56,8 @@ struct ShadowMmu::Impl final : KindListener {
   FillResult HandleFault(HostAddress address, bool write);
   FillResult PrepareFetch(WindowId window, GuestLinear address, bool user);
   FillResult Fill(WindowId window, GuestLinear address, Access access);
+  Region& RegionFor(WindowId window, uint32_t page, const ConsumedEntries& entries);
+  bool RecordFetch(WindowId window, uint32_t page, const Translation& translation);
   bool MapRun(WindowId window, uint32_t page, const Translation& translation);
   bool MakeRunWritable(WindowId window, uint32_t page);
   std::optional<PageRecord> Desired(WindowId window, uint32_t page, const ConsumedEntries& entries) const;
@@ -83,8 +85,8 @@ struct ShadowMmu::Impl final : KindListener {
   std::vector<uint64_t> last_used;  // per window, in units of `clock`
   uint64_t clock = 0;
   WindowId current_user = kFirstUser;
-  std::vector<bool> protected_pages;  // per physical page
-  std::vector<uint32_t> unmapped;     // linear pages, few
+  std::vector<bool> protected_pages;            // per physical page
+  std::vector<uint32_t> unmapped;               // linear pages, few
   std::array<uint32_t, 1024> lately_dropped{};  // linear pages of the supervisor window, by their low bits
   MappingListener* listener = nullptr;
   ShadowMmuStats stats;

@@ -78,22 +78,50 @@ TEST_CASE("Protecting addresses that are not RAM is harmless") {
   CHECK(m.mmu.Stats().unprotections == 0);
 }
 
-TEST_CASE("PrepareFetch maps and tracks the page, and its drop is announced") {
-  Machine m;
-  m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kP | kUs);
-  const FillResult fetch = m.Fetch(0x400123, true);
-  CHECK(fetch.outcome == kMapped);
-  CHECK(fetch.physical == GuestPhysical(0x200123));
-  CHECK(m.tables.Pte(m.cr3, 0x400000) == (0x200000 | kP | kUs | kA));
-  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, false));
-  const uint64_t fills = m.mmu.Stats().fills;
-  CHECK(m.Fetch(0x400456, true).physical == GuestPhysical(0x200456));
-  CHECK(m.mmu.Stats().fills == fills);  // answered from the record
+TEST_CASE("PrepareFetch tracks the page, and its drop is announced") {
+  for (const bool mapped : {false, true}) {
+    ShadowMmuOptions options;
+    if (mapped) options.fast_paths = options.fast_paths.Without(FastPath::kUnmappedCode);
+    Machine m(false, options);
+    m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kP | kUs);
+    const FillResult fetch = m.Fetch(0x400123, true);
+    CHECK(fetch.outcome == kMapped);
+    CHECK(fetch.physical == GuestPhysical(0x200123));
+    CHECK(m.tables.Pte(m.cr3, 0x400000) == (0x200000 | kP | kUs | kA));
+    CHECK(m.Mapped(true) == (mapped ? Run(0x400000, 0x200000, 1, false) : Run(0, 0, 0, false)));
+    const ShadowMmuStats before = m.mmu.Stats();
+    CHECK(m.Fetch(0x400456, true).physical == GuestPhysical(0x200456));
+    CHECK(m.mmu.Stats().fills + m.mmu.Stats().fetched_pages == before.fills + before.fetched_pages);
 
-  m.tables.SetPte(m.cr3, 0x400000, 0x300000 | kP | kUs);
+    m.tables.SetPte(m.cr3, 0x400000, 0x300000 | kP | kUs);
+    m.Load(m.cr3);
+    CHECK(m.Taken() == Notices{{m.mmu.Current(true), 0x400000, 1}});
+    CHECK(m.Fetch(0x400123, true).physical == GuestPhysical(0x300123));
+    m.mmu.CheckInvariants();
+  }
+}
+
+TEST_CASE("a program's code takes no host mapping before it is read, and then one with its neighbours") {
+  Machine m;
+  for (uint32_t i = 0; i < 3; ++i)
+    m.tables.SetPte(m.cr3, 0x400000 + i * kPageSize, 0x200000 + i * kPageSize + kUserPage);
+  m.tables.SetPte(m.cr3, 0x402000, 0x302000 | kUserPage);
+  REQUIRE(m.Fetch(0x400000, true).outcome == kMapped);
+  REQUIRE(m.Fetch(0x401000, true).outcome == kMapped);
+  REQUIRE(m.Fetch(0x402000, true).outcome == kMapped);
+  CHECK(m.Mapped(true).empty());
+  m.tables.SetPte(m.cr3, 0x402000, 0x202000 | kUserPage | kA);  // not flushed yet
+
+  REQUIRE(m.Read(0x400000, true).outcome == kMapped);
+  m.mmu.CheckInvariants();
+  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 2, true));
+  CHECK(m.Taken().empty());
+  CHECK(m.Fetch(0x401008, true).physical == GuestPhysical(0x201008));
+
   m.Load(m.cr3);
-  CHECK(m.Taken() == Notices{{m.mmu.Current(true), 0x400000, 1}});
-  CHECK(m.Fetch(0x400123, true).physical == GuestPhysical(0x300123));
+  m.mmu.CheckInvariants();
+  CHECK(m.Taken() == Notices{{m.mmu.Current(true), 0x402000, 1}});
+  CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 2, true));
 }
 
 TEST_CASE("PrepareFetch obeys U/S, NX and presence, and sends code outside RAM to emulation") {
@@ -114,6 +142,7 @@ TEST_CASE("PrepareFetch obeys U/S, NX and presence, and sends code outside RAM t
 
   m.tables.SetPte(m.cr3, 0x400000, 0x200000 | kUserPage);  // NX lifted; no flush is needed to see it
   CHECK(m.Fetch(0x400008, true).outcome == kMapped);
+  CHECK(m.Write(0x400008, true).outcome == kMapped);
   CHECK(m.Mapped(true) == Run(0x400000, 0x200000, 1, true));
 }
 

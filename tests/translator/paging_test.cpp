@@ -249,3 +249,45 @@ TEST_CASE("a selector that names no descriptor is loaded without a look at memor
   CHECK_FALSE(out.vector);
   CHECK(out.cr2 == 0);
 }
+
+TEST_CASE("code in a page that comes back is found with one look-up, or with one for each branch") {
+  constexpr unsigned kFunctions = 30, kDistance = 64;
+  for (const bool whole : {true, false}) {
+    TestMachineOptions options;
+    if (!whole) options.translator.fast_paths = options.translator.fast_paths.Without(FastPath::kWholePages);
+    TestMachine machine(options);
+    machine.Reset(3);
+    machine.LoadCode(Assemble(guest::kCode,
+                              [](Assembler& a) {
+                                a.xor_(eax, eax);
+                                for (unsigned i = 0; i < kFunctions; ++i) {
+                                  a.mov(edx, kFunction + i * kDistance);
+                                  a.call(edx);
+                                }
+                                a.int3();
+                              }),
+                     0);
+    for (unsigned i = 0; i < kFunctions; ++i) {
+      machine.Write(kFirst + i * kDistance, Assemble(kFunction + i * kDistance, [&](Assembler& a) {
+                      a.add(eax, 1u << i % 8);
+                      a.ret();
+                    }));
+    }
+    const auto run = [&] {
+      machine.Map(kFunction, kFirst, kOpenPage);
+      machine.Reset(3);
+      const uint64_t before = machine.Engine().Stats().exits[static_cast<unsigned>(ExitReason::kIndirectMiss)];
+      const Outcome outcome = machine.Run();
+      CHECK(outcome.vector == 3u);
+      machine.GetTranslator().CheckInvariants();
+      machine.Unmap(kFunction);
+      const uint64_t misses = machine.Engine().Stats().exits[static_cast<unsigned>(ExitReason::kIndirectMiss)] - before;
+      return std::pair{outcome.gpr[kEax], misses};
+    };
+    const auto [first, first_misses] = run();
+    const auto [second, second_misses] = run();
+    CHECK(second == first);
+    CHECK(first_misses >= kFunctions);
+    CHECK((whole ? second_misses < kFunctions / 4 : second_misses >= kFunctions));
+  }
+}

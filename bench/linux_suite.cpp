@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "bench/child.h"
+#include "bench/disk_file.h"
 #include "bench/initramfs.h"
 #include "bench/linux_rows.h"
 #include "bench/traffic.h"
@@ -64,32 +65,22 @@ constexpr const char* kIoSuite = "io";
 constexpr uintmax_t kDiskBytes = 256u << 20;
 
 /// Where the disks' images lie: in memory where that can be had, so that the host's disk is not what is measured.
-std::string DiskPath(const ImageFolder& images, const char* name) {
+std::string DiskFolder(const ImageFolder& images) {
   const std::string memory = "/dev/shm";
-  if (access(memory.c_str(), W_OK) != 0 || std::filesystem::space(memory).available < 4 * kDiskBytes)
-    return images.Path(name);
-  return fmt::format("{}/ring3-bench-{}-{}", memory, getpid(), name);
+  const bool fits = access(memory.c_str(), W_OK) == 0 && std::filesystem::space(memory).available >= 4 * kDiskBytes;
+  return fits ? memory : images.Path("");
 }
 
 /// The io suite's devices and the server that its guest talks to.
 class IoDevices {
  public:
-  explicit IoDevices(const ImageFolder& images) : ide_(DiskPath(images, "ide")), virtio_(DiskPath(images, "virtio")) {
-    for (const std::string& path : {ide_, virtio_}) {
-      std::ofstream(path).close();
-      std::filesystem::resize_file(path, kDiskBytes);
-    }
-  }
-  ~IoDevices() {
-    std::error_code ignored;
-    for (const std::string& path : {ide_, virtio_}) std::filesystem::remove(path, ignored);
-  }
-  IoDevices(const IoDevices&) = delete;
+  explicit IoDevices(const ImageFolder& images)
+      : ide_(DiskFolder(images), kDiskBytes), virtio_(DiskFolder(images), kDiskBytes) {}
 
   uint16_t Port() const { return server_.Port(); }
   std::vector<std::string> Options() const {
-    return {"-drive",  "file=" + ide_ + ",if=ide,format=raw",
-            "-drive",  "file=" + virtio_ + ",if=virtio,format=raw",
+    return {"-drive",  "file=" + ide_.Path() + ",if=ide,format=raw",
+            "-drive",  "file=" + virtio_.Path() + ",if=virtio,format=raw",
             "-netdev", "user,id=a",
             "-device", "rtl8139,netdev=a",
             "-netdev", "user,id=b,net=10.0.3.0/24",
@@ -97,7 +88,7 @@ class IoDevices {
   }
 
  private:
-  std::string ide_, virtio_;
+  DiskFile ide_, virtio_;
   TrafficServer server_;
 };
 

@@ -1,7 +1,12 @@
 // Runs the bench in its --quick form and looks at what it writes.
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
 
 #include "tests/machine/process.h"
 
@@ -92,6 +97,35 @@ TEST_CASE("bench: a guest reads its disk and downloads from the host", "[io]") {
   const json& download = RowNamed(report, "virtio-net-download").at("machines").at("bt");
   CheckSummary(download);
   CHECK(download.at("result") == "33554432");
+}
+
+TEST_CASE("bench: one that is killed leaves neither disk images nor a guest", "[io]") {
+  if (!HasGuest()) return;
+  const auto images = [] {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator("/dev/shm")) names.insert(entry.path());
+    std::erase_if(names, [](const std::string& name) { return name.find("ring3-bench") == std::string::npos; });
+    return names;
+  };
+  const auto before = images();
+  Scratch scratch;
+  Process bench({"bench", "--suite", "io", "--against", "none"}, {.environment = {"TMPDIR=" + scratch.Path("")}});
+  const std::string children =
+      "/proc/" + std::to_string(bench.Pid()) + "/task/" + std::to_string(bench.Pid()) + "/children";
+  const auto guest = [&] {
+    const std::string pid = ReadFile(children).substr(0, ReadFile(children).find(' '));
+    const bool io = !pid.empty() && ReadFile("/proc/" + pid + "/cmdline").find("virtio-net-pci") != std::string::npos;
+    return io ? pid : "";
+  };
+  std::string pid;
+  while (bench.Running() && (pid = guest()).empty()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  REQUIRE(pid != "");
+  bench.Kill(SIGKILL);
+  CHECK(bench.Wait().exit_code == 128 + SIGKILL);
+  const auto gone = [&] { return ReadFile("/proc/" + pid + "/cmdline").empty(); };
+  for (int tries = 0; tries < 3000 && !gone(); ++tries) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  CHECK(gone());
+  CHECK(images() == before);
 }
 
 TEST_CASE("bench: user programs compute in the guest what they compute natively", "[user]") {

@@ -41,3 +41,9 @@ newc_file() {
 }
 
 newc_end() { newc_entry 'TRAILER!!!' 0 0 1; }
+
+# initramfs_with NAME FILE: the guests' initramfs, in which FILE is /scripts/NAME; Linux unpacks one archive after another.
+initramfs_with() {
+  cat "$guests/initramfs.cpio.gz"
+  { newc_file "scripts/$1" 755 "$2"; newc_end; } | gzip
+}

@@ -95,8 +95,8 @@ bool VmPort::Point(uint16_t x, uint16_t y, int wheel, uint8_t buttons) {
   return true;
 }
 
-bool VmPort::Move(int dx, int dy, int wheel, uint8_t buttons) {
-  return Point(Moved(x_, dx), Moved(y_, -dy), wheel, buttons);
+void VmPort::Move(int dx, int dy, int wheel, uint8_t buttons) {
+  if (!Point(Moved(x_, dx), Moved(y_, -dy), wheel, buttons)) mouse_.Move(dx, dy, wheel, buttons);
 }
 
 void VmPort::Queue() {

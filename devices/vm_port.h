@@ -38,12 +38,13 @@ class VmPort final : public PortDevice {
   void WritePort(uint16_t, unsigned, uint32_t) override {}
   void Reset();
 
-  /// The guest wants absolute positions. Until then the next two return false and do nothing.
+  /// The guest wants absolute positions.
   bool Absolute() const { return absolute_; }
-  /// (0, 0) is the upper left corner, (FFFFh, FFFFh) the lower right one; wheel and buttons as in Ps2Mouse::Move.
+  /// (0, 0) is the upper left corner, (FFFFh, FFFFh) the lower right one; wheel and buttons as in Ps2Mouse::Move. Returns
+  /// false and does nothing for a guest that does not want to know where.
   bool Point(uint16_t x, uint16_t y, int wheel, uint8_t buttons);
-  /// Right and up are positive, in pixels of a screen 1024 wide.
-  bool Move(int dx, int dy, int wheel, uint8_t buttons);
+  /// Moves the position, in pixels of a screen 1024 wide, or else the PS/2 mouse. Right and up are positive.
+  void Move(int dx, int dy, int wheel, uint8_t buttons);
 
  private:
   void Command(uint32_t argument);

@@ -15,7 +15,7 @@ MachineControl::MachineControl(Parts parts, Hooks hooks)
     : parts_(parts),
       hooks_(std::move(hooks)),
       keys_(parts_.clock, parts_.board.Timers(), parts_.board.Keyboard()),
-      pointer_(parts_.board.Mouse(), parts_.board.VmPointer()) {}
+      pointer_(parts_.board.VmPointer()) {}
 
 void MachineControl::Pause(RunState why, DebugEvent event) {
   stepping_ = false;

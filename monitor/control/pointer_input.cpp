@@ -16,8 +16,8 @@ constexpr std::pair<std::string_view, uint8_t> kButtons[] = {{"left", Ps2Mouse::
 void PointerInput::PointAt(std::optional<int> x, std::optional<int> y) {
   constexpr int kUnitsPerCount = 32;
   const int old_x = std::exchange(x_, x.value_or(x_)), old_y = std::exchange(y_, y.value_or(y_));
-  if (absolute_.Point(static_cast<uint16_t>(2 * x_), static_cast<uint16_t>(2 * y_), 0, buttons_)) return;
-  mouse_.Move(x_ / kUnitsPerCount - old_x / kUnitsPerCount, old_y / kUnitsPerCount - y_ / kUnitsPerCount, 0, buttons_);
+  if (pointer_.Point(static_cast<uint16_t>(2 * x_), static_cast<uint16_t>(2 * y_), 0, buttons_)) return;
+  Move(x_ / kUnitsPerCount - old_x / kUnitsPerCount, y_ / kUnitsPerCount - old_y / kUnitsPerCount, 0);
 }
 
 bool PointerInput::Button(std::string_view name, bool down) {

@@ -1,22 +1,19 @@
-// Mouse events of the control protocols, gathered into what the PS/2 mouse reports.
+// Mouse events of the control protocols, gathered into what a pointing device reports.
 #pragma once
 
 #include <optional>
 #include <string_view>
 
-#include "devices/ps2_mouse.h"
 #include "devices/vm_port.h"
 
 namespace ring3 {
 
 class PointerInput {
  public:
-  PointerInput(Ps2Mouse& mouse, VmPort& absolute) : mouse_(mouse), absolute_(absolute) {}
+  explicit PointerInput(VmPort& pointer) : pointer_(pointer) {}
 
   /// To the right and down, in counts; the wheel towards the user.
-  void Move(int right, int down, int wheel) {
-    if (!absolute_.Move(right, -down, wheel, buttons_)) mouse_.Move(right, -down, wheel, buttons_);
-  }
+  void Move(int right, int down, int wheel) { pointer_.Move(right, -down, wheel, buttons_); }
   static constexpr int kLastPosition = 0x7FFF;
   /// From 0 to kLastPosition on each axis; an axis without a value stays where it is. A guest that does not want to
   /// know where gets a mouse that moves, 1024 counts from edge to edge.
@@ -30,8 +27,7 @@ class PointerInput {
   }
 
  private:
-  Ps2Mouse& mouse_;
-  VmPort& absolute_;
+  VmPort& pointer_;
   int x_ = kLastPosition / 2, y_ = kLastPosition / 2;
   uint8_t buttons_ = 0;
 };

@@ -98,9 +98,7 @@ void GuestInput::ReleaseAll() {
 }
 
 void GuestInput::Move(int dx, int dy, int wheel, uint8_t buttons) {
-  mailbox_.Post([=, this] {
-    if (!absolute_ || !absolute_->Move(dx, dy, wheel, buttons)) mouse_.Move(dx, dy, wheel, buttons);
-  });
+  mailbox_.Post([=, this] { pointer_.Move(dx, dy, wheel, buttons); });
 }
 
 void GuestInput::PointAt(int x, int y, int width, int height, int wheel, uint8_t buttons) {
@@ -112,8 +110,7 @@ void GuestInput::PointAt(int x, int y, int width, int height, int wheel, uint8_t
     const int dx = first ? 0 : x - last_x_, dy = first ? 0 : last_y_ - y;
     last_x_ = x;
     last_y_ = y;
-    if (absolute_ && absolute_->Point(scaled(x, width), scaled(y, height), wheel, buttons)) return;
-    mouse_.Move(dx, dy, wheel, buttons);
+    if (!pointer_.Point(scaled(x, width), scaled(y, height), wheel, buttons)) pointer_.Move(dx, dy, wheel, buttons);
   });
 }
 

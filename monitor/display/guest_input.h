@@ -9,7 +9,6 @@
 #include "devices/key_player.h"
 #include "devices/mailbox.h"
 #include "devices/ps2_keyboard.h"
-#include "devices/ps2_mouse.h"
 #include "devices/vm_port.h"
 
 namespace ring3 {
@@ -17,9 +16,8 @@ namespace ring3 {
 /// Any thread may call it; the devices see it on the vCPU thread. Made and destroyed while no thread does.
 class GuestInput {
  public:
-  GuestInput(Mailbox& mailbox, Clock& clock, TimerQueue& timers, Ps2Keyboard& keyboard, Ps2Mouse& mouse,
-             VmPort* absolute = nullptr)
-      : mailbox_(mailbox), keyboard_(keyboard), mouse_(mouse), absolute_(absolute), player_(clock, timers, keyboard) {}
+  GuestInput(Mailbox& mailbox, Clock& clock, TimerQueue& timers, Ps2Keyboard& keyboard, VmPort& pointer)
+      : mailbox_(mailbox), keyboard_(keyboard), pointer_(pointer), player_(clock, timers, keyboard) {}
 
   void SendKey(Key key, bool pressed);
   /// A keysym goes down or up. A character that does not fit the guest's Shift and Caps Lock gets a Shift that does.
@@ -52,8 +50,7 @@ class GuestInput {
   Mailbox& mailbox_;
   // vCPU thread:
   Ps2Keyboard& keyboard_;
-  Ps2Mouse& mouse_;
-  VmPort* absolute_;
+  VmPort& pointer_;
   KeyPlayer player_;
   std::map<KeyNumber, Key> down_;
   std::map<uint32_t, Held> held_keysyms_;

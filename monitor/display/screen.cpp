@@ -24,7 +24,7 @@ Screen::Screen(const DisplayOptions& options, Clock& clock, PhysicalMemory& phys
       events_(std::move(events)),
       card_(clock, board.Timers(), physical, board.Ports(), ReadVgaBios()),
       display_(clock, board.Timers(), card_.Chip()),
-      input_(mailbox, clock, board.Timers(), board.Keyboard(), board.Mouse(), &board.VmPointer()) {
+      input_(mailbox, clock, board.Timers(), board.Keyboard(), board.VmPointer()) {
   if (options_.edid) card_.SetEdid(MakeEdid(options_.width, options_.height));
   board.Pci().Add(layout::kVgaSlot, 0, card_);
 }

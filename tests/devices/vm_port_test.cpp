@@ -60,12 +60,16 @@ TEST_CASE("vm port: absolute positions once the guest wants them", "[vm_port]") 
   CHECK(f.registers[3] == 0x1234);
   CHECK(f.registers[1] == 0xFFFF);
   CHECK(static_cast<int32_t>(f.registers[2]) == -1);
-  CHECK(f.port.Move(-100000, 1, 0, 0));
+  f.port.Move(-100000, 1, 0, 0);
   f.Ask(VmPort::kPointerData, 4);
   CHECK(f.registers[3] == 0);
   CHECK(f.registers[1] == 0xFFFF - 64);
+  f.Drain();
   f.Ask(VmPort::kPointerCommand, VmPort::kRelative);
   CHECK_FALSE(f.port.Point(1, 2, 0, 0));
+  CHECK(f.Drain() == 0);
+  f.port.Move(1, 2, 0, 0);  // the PS/2 mouse does
+  CHECK(f.Drain() == 3);
 }
 
 TEST_CASE("vm port: a guest that does not read loses motion, not the last position", "[vm_port]") {

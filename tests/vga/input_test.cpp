@@ -18,7 +18,8 @@ struct Desk {
   Mailbox mailbox{[] {}};
   Ps2Keyboard keyboard;
   Ps2Mouse mouse;
-  GuestInput input{mailbox, clock, timers, keyboard, mouse};
+  VmPort pointer{mouse};
+  GuestInput input{mailbox, clock, timers, keyboard, pointer};
 
   /// What the keyboard sends (set 2).
   std::vector<int> Bytes(Ps2Device& device) {

@@ -5,15 +5,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <set>
 
 #include "devices/board.h"
 #include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
+#include "monitor/numbers.h"
 #include "monitor/options_firmware.h"
 #include "monitor/options_qemu.h"
 #include "monitor/options_storage.h"
+#include "monitor/properties.h"
 #include "monitor/serial_console.h"
 
 #ifndef RING3_VERSION
@@ -54,44 +55,19 @@ std::vector<std::string> Normalise(const CLI::App& run, int argc, const char* co
   return words;
 }
 
-uint32_t ParseNumber(const std::string& text, const std::string& what) {
-  char* end = nullptr;
-  unsigned long value = std::strtoul(text.c_str(), &end, 0);
-  if (text.empty() || *end || value > 0xFFFF)
-    throw UsageError(fmt::format("{}: '{}' is not a port number", what, text));
-  return static_cast<uint32_t>(value);
-}
-
 /// -device isa-debug-exit,iobase=0xf4,iosize=4
 void ParseDevice(const std::string& text, Options& options) {
-  std::map<std::string, std::string> properties;
-  std::string name = text.substr(0, text.find(','));
-  for (size_t at = text.find(','); at != std::string::npos;) {
-    size_t next = text.find(',', at + 1);
-    std::string item = text.substr(at + 1, next == std::string::npos ? next : next - at - 1);
-    size_t equals = item.find('=');
-    properties[item.substr(0, equals)] = equals == std::string::npos ? "" : item.substr(equals + 1);
-    at = next;
+  Properties properties("--device", text);
+  if (properties.First() != "isa-debug-exit") {
+    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, VGA, {}, {})",
+                                 properties.First(), DriveList::kDeviceNames, ExpansionDeviceNames()));
   }
-  if (name != "isa-debug-exit") {
-    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, VGA, {}, {})", name,
-                                 DriveList::kDeviceNames, ExpansionDeviceNames()));
-  }
-  options.debug_exit_port = 0x501;
-  options.debug_exit_port_count = 2;
-  for (const auto& [key, value] : properties) {
-    if (key == "iobase") {
-      options.debug_exit_port = static_cast<uint16_t>(ParseNumber(value, "isa-debug-exit iobase"));
-    } else if (key == "iosize") {
-      options.debug_exit_port_count = ParseNumber(value, "isa-debug-exit iosize");
-    } else {
-      throw UsageError(fmt::format("isa-debug-exit has no property '{}' (iobase, iosize)", key));
-    }
-  }
-  if (options.debug_exit_port_count < 1 || options.debug_exit_port_count > 4 ||
-      *options.debug_exit_port + options.debug_exit_port_count > 0x10000) {
-    throw UsageError("isa-debug-exit: iosize is 1 to 4, and its ports end at 0xffff");
-  }
+  const std::string port = properties.Take("iobase").value_or("0x501"), count = properties.Take("iosize").value_or("2");
+  properties.ExpectNothingElse("iobase, iosize");
+  options.debug_exit_port = static_cast<uint16_t>(ParseNumberOption("isa-debug-exit,iobase", port, 0, 0xFFFF));
+  options.debug_exit_port_count = static_cast<unsigned>(ParseNumberOption("isa-debug-exit,iosize", count, 1, 4));
+  if (*options.debug_exit_port + options.debug_exit_port_count > 0x10000)
+    throw UsageError("isa-debug-exit: its ports end at 0xffff");
 }
 
 /// register@c0100000
@@ -101,9 +77,10 @@ Sabotage ParseSabotage(const std::string& text) {
   Sabotage sabotage;
   if (kind == "register") sabotage.kind = Sabotage::Kind::kRegister;
   if (kind == "memory") sabotage.kind = Sabotage::Kind::kMemory;
-  if (at == std::string::npos || sabotage.kind == Sabotage::Kind::kNone)
+  const auto eip = at == std::string::npos ? std::nullopt : ParseDigits(text.substr(at + 1), 16);
+  if (!eip || *eip > UINT32_MAX || sabotage.kind == Sabotage::Kind::kNone)
     throw UsageError(fmt::format("--sabotage {}: say register@EIP or memory@EIP", text));
-  sabotage.eip = static_cast<uint32_t>(std::strtoul(text.c_str() + at + 1, nullptr, 16));
+  sabotage.eip = static_cast<uint32_t>(*eip);
   return sabotage;
 }
 

@@ -6,6 +6,7 @@
 #include "devices/vga/edid.h"
 #include "monitor/cpu/fault.h"
 #include "monitor/display/display_options.h"
+#include "monitor/numbers.h"
 #include "monitor/properties.h"
 
 namespace ring3 {
@@ -14,30 +15,12 @@ namespace {
 constexpr uint16_t kFirstVncPort = 5900;
 constexpr double kLongestSeconds = 1e9;
 
-std::vector<std::string> SplitAtCommas(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
-/// A whole number from `low` to `high`.
-std::optional<uint16_t> Number(const std::string& text, unsigned low, unsigned high) {
-  char* end = nullptr;
-  const unsigned long value = std::strtoul(text.c_str(), &end, 10);
-  if (text.empty() || text[0] < '0' || text[0] > '9' || *end || value < low || value > high) return std::nullopt;
-  return static_cast<uint16_t>(value);
-}
-
 /// QEMU's host:display; an empty host is every address.
 void ParseVncAddress(const std::string& text, const std::string& option, VncOptions& vnc) {
   const size_t colon = text.rfind(':');
-  const auto display =
-      colon == std::string::npos ? std::nullopt : Number(text.substr(colon + 1), 0, 0xFFFF - kFirstVncPort);
-  if (!display) throw UsageError(fmt::format("{}: say HOST:DISPLAY, like 127.0.0.1:0 (port 5900) or :1", option));
+  const auto display = colon == std::string::npos ? std::nullopt : ParseDigits(text.substr(colon + 1));
+  if (!display || *display > 0xFFFF - kFirstVncPort)
+    throw UsageError(fmt::format("{}: say HOST:DISPLAY, like 127.0.0.1:0 (port 5900) or :1", option));
   vnc.host = text.substr(0, colon);
   vnc.port = static_cast<uint16_t>(kFirstVncPort + *display);
 }
@@ -60,9 +43,9 @@ void ParseDisplayVnc(const std::string& text, DisplayOptions& options) {
   if (address.starts_with('=')) {
     ParseVncAddress(address.substr(1), option, options.vnc);
   } else if (address.starts_with(':')) {
-    const auto port = Number(address.substr(1), 1, 0xFFFF);
-    if (!port) throw UsageError(fmt::format("{}: the port is 1 to 65535", option));
-    options.vnc.port = *port;
+    const uint64_t port = ParseDigits(address.substr(1)).value_or(0);
+    if (port == 0 || port > 0xFFFF) throw UsageError(fmt::format("{}: the port is 1 to 65535", option));
+    options.vnc.port = static_cast<uint16_t>(port);
   } else if (!address.empty()) {
     throw UsageError(fmt::format("{}: say vnc, vnc:PORT or vnc=HOST:DISPLAY", option));
   }
@@ -117,9 +100,7 @@ void ParseVgaDevice(const std::string& text, DisplayOptions& options) {
   const auto number = [&](const char* key, uint16_t otherwise, uint16_t least, uint16_t most) {
     const auto value = properties.Take(key);
     if (!value) return otherwise;
-    const auto found = Number(*value, least, most);
-    if (!found) properties.Refuse(fmt::format("{}={}: say {} to {}", key, *value, least, most));
-    return static_cast<uint16_t>(*found);
+    return static_cast<uint16_t>(ParseNumberOption(std::string("--device VGA,") + key, *value, least, most));
   };
   options.width = number("xres", options.width, kLeastEdidWidth, kMostEdidWidth);
   options.height = number("yres", options.height, kLeastEdidHeight, kMostEdidHeight);

@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <sstream>
 
 #include "monitor/cpu/fault.h"
+#include "monitor/numbers.h"
 
 namespace ring3 {
 namespace {
@@ -22,12 +22,8 @@ void CheckOrder(const std::string& order) {
   }
 }
 
-uint32_t ParseMilliseconds(const std::string& name, const std::string& value, uint32_t most) {
-  uint32_t number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size() || number > most)
-    throw UsageError(fmt::format("--boot {}={}: say milliseconds, at most {}", name, value, most));
-  return number;
+uint16_t ParseMilliseconds(const std::string& name, const std::string& value) {
+  return static_cast<uint16_t>(ParseNumberOption("--boot " + name, value, 0, 0xFFFF));
 }
 
 /// "dc", or "order=dc,menu=on" as QEMU has it.
@@ -47,9 +43,9 @@ void ParseBoot(const std::string& text, Options& options) {
     } else if (name == "strict" && is_switch) {
       boot.strict = value == "on";
     } else if (name == "splash-time") {
-      boot.menu_wait_ms = static_cast<uint16_t>(ParseMilliseconds(name, value, 0xFFFF));
+      boot.menu_wait_ms = ParseMilliseconds(name, value);
     } else if (name == "reboot-timeout") {
-      boot.retry_ms = ParseMilliseconds(name, value, 0xFFFF);
+      boot.retry_ms = ParseMilliseconds(name, value);
     } else {
       throw UsageError(
           fmt::format("--boot {}: say order=LETTERS, once=LETTERS, menu=on|off, strict=on|off, splash-time=MS or "

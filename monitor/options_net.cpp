@@ -11,6 +11,7 @@
 
 #include "monitor/cpu/fault.h"
 #include "monitor/net/expansion_options.h"
+#include "monitor/numbers.h"
 #include "monitor/properties.h"
 #include "monitor/storage/drive_options.h"
 
@@ -54,11 +55,10 @@ in_addr ParseAddress(const Properties& properties, const std::string& text) {
 }
 
 uint16_t ParsePort(const std::string& what, const std::string& text, bool may_be_zero) {
-  char* end = nullptr;
-  const unsigned long port = std::strtoul(text.c_str(), &end, 10);
-  if (text.empty() || *end || text[0] == '-' || port > 0xFFFF || (port == 0 && !may_be_zero))
+  const auto port = ParseDigits(text);
+  if (!port || *port > 0xFFFF || (*port == 0 && !may_be_zero))
     throw UsageError(fmt::format("hostfwd {}: '{}' is no port", what, text));
-  return static_cast<uint16_t>(port);
+  return static_cast<uint16_t>(*port);
 }
 
 /// [tcp|udp]:[host address]:port-[guest address]:port
@@ -90,9 +90,8 @@ void ParseNetwork(const Properties& properties, const std::string& text, SlirpOp
   uint32_t mask = 0xFFFFFF00;
   if (slash != std::string::npos) {
     const std::string given = text.substr(slash + 1);
-    char* end = nullptr;
-    const unsigned long bits = std::strtoul(given.c_str(), &end, 10);
-    if (!given.empty() && *end == 0 && bits >= 4 && bits <= 30) {
+    const uint64_t bits = ParseDigits(given).value_or(0);
+    if (bits >= 4 && bits <= 30) {
       mask = ~0u << (32 - bits);
     } else {
       mask = ntohl(ParseAddress(properties, given).s_addr);
@@ -146,11 +145,12 @@ MacAddress ParseMac(const Properties& properties, const std::string& text) {
 void TakeSlot(Properties& properties, ExpansionCard& card) {
   const auto text = properties.Take("addr");
   if (!text) return;
-  char* end = nullptr;
-  const unsigned long slot = std::strtoul(text->c_str(), &end, 16);
-  if (text->empty() || (*end && std::string(end) != ".0") || slot > 31)
-    properties.Refuse(fmt::format("addr={}: say a slot, 3 to 1f", *text));
-  card.slot = static_cast<unsigned>(slot);
+  std::string_view digits = *text;
+  if (digits.starts_with("0x")) digits.remove_prefix(2);
+  if (digits.ends_with(".0")) digits.remove_suffix(2);
+  const auto slot = ParseDigits(digits, 16);
+  if (!slot || *slot > 31) properties.Refuse(fmt::format("addr={}: say a slot, 3 to 1f", *text));
+  card.slot = static_cast<unsigned>(*slot);
 }
 
 void TakeBoot(Properties& properties, ExpansionCard& card) {

@@ -6,7 +6,7 @@
 
 namespace ring3 {
 
-Properties::Properties(std::string option, const std::string& text) : option_(std::move(option)) {
+std::vector<std::string> SplitAtCommas(const std::string& text) {
   std::vector<std::string> words(1);
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != ',') {
@@ -17,6 +17,11 @@ Properties::Properties(std::string option, const std::string& text) : option_(st
       words.emplace_back();
     }
   }
+  return words;
+}
+
+Properties::Properties(std::string option, const std::string& text) : option_(std::move(option)) {
+  const std::vector<std::string> words = SplitAtCommas(text);
   first_ = words.front();
   for (size_t i = 1; i < words.size(); ++i) {
     const size_t equals = words[i].find('=');

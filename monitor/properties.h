@@ -8,6 +8,9 @@
 
 namespace ring3 {
 
+/// The parts between commas; two commas together are one comma of a part.
+std::vector<std::string> SplitAtCommas(const std::string& text);
+
 class Properties {
  public:
   /// `option` is for messages: "--netdev".

@@ -3,9 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "monitor/control/front_ends.h"
+#include "monitor/numbers.h"
 #include "monitor/qmp/memory_dump.h"
 
 namespace ring3::qmp {
@@ -37,14 +37,10 @@ std::vector<std::string> SplitWords(const std::string& line) {
 }
 
 int64_t Number(const std::string& text) {
-  int64_t value = 0;
   const bool negative = text.starts_with('-');
-  const std::string_view digits = std::string_view(text).substr(negative ? 1 : 0);
-  const bool hex = digits.starts_with("0x");
-  const std::string_view body = hex ? digits.substr(2) : digits;
-  const auto [end, error] = std::from_chars(body.data(), body.data() + body.size(), value, hex ? 16 : 10);
-  if (error != std::errc() || end != body.data() + body.size())
-    throw ControlError(fmt::format("'{}' is not a number", text));
+  const auto size = ParseNumber(std::string_view(text).substr(negative ? 1 : 0));
+  if (!size || *size > INT64_MAX) throw ControlError(fmt::format("'{}' is not a number", text));
+  const auto value = static_cast<int64_t>(*size);
   return negative ? -value : value;
 }
 

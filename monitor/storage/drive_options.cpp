@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "monitor/cpu/fault.h"
+#include "monitor/numbers.h"
 #include "monitor/properties.h"
 
 namespace ring3 {
@@ -62,10 +62,8 @@ bool ParseSwitch(const std::string& key, const std::string& value) {
 }
 
 unsigned ParseIndex(const std::string& key, const std::string& value) {
-  unsigned index = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), index);
-  if (error != std::errc() || end != value.data() + value.size() || index > 31) BadProperty(key, value, "a number");
-  return index;
+  constexpr unsigned kLast = 31;
+  return static_cast<unsigned>(ParseNumberOption("-drive " + key, value, 0, kLast));
 }
 
 void SetBus(DriveOptions& drive, const std::string& value) {
@@ -104,26 +102,12 @@ void CheckSerial(const std::string& serial) {
 
 unsigned ParseBootIndex(const std::string& text) {
   constexpr unsigned kLast = 255;
-  unsigned index = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-  if (error != std::errc() || end != text.data() + text.size() || index > kLast)
-    throw UsageError(fmt::format("bootindex={}: say a number from 0 to {}", text, kLast));
-  return index;
+  return static_cast<unsigned>(ParseNumberOption("bootindex", text, 0, kLast));
 }
 
 std::vector<std::pair<std::string, std::string>> SplitProperties(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') {
-      parts.back() += text[i];
-    } else if (i + 1 < text.size() && text[i + 1] == ',') {
-      parts.back() += text[i++];
-    } else {
-      parts.emplace_back();
-    }
-  }
   std::vector<std::pair<std::string, std::string>> properties;
-  for (const std::string& part : parts) {
+  for (const std::string& part : SplitAtCommas(text)) {
     if (part.empty()) continue;
     const size_t equals = part.find('=');
     properties.emplace_back(part.substr(0, equals), equals == std::string::npos ? "" : part.substr(equals + 1));

@@ -5,9 +5,10 @@
 #include <cstdio>
 
 #include "monitor/exit_trace.h"
-#include "translator/translator.h"
 
 namespace ring3 {
+
+class Translator;
 
 /// The guest's registers and the code at its EIP.
 void PrintGuestState(FILE* out, const char* title, const CpuState& state, PhysicalMemory& physical, bool a20_enabled);

@@ -70,20 +70,6 @@ void ParseDevice(const std::string& text, Options& options) {
     throw UsageError("isa-debug-exit: its ports end at 0xffff");
 }
 
-/// register@c0100000
-Sabotage ParseSabotage(const std::string& text) {
-  const size_t at = text.find('@');
-  const std::string kind = text.substr(0, at);
-  Sabotage sabotage;
-  if (kind == "register") sabotage.kind = Sabotage::Kind::kRegister;
-  if (kind == "memory") sabotage.kind = Sabotage::Kind::kMemory;
-  const auto eip = at == std::string::npos ? std::nullopt : ParseDigits(text.substr(at + 1), 16);
-  if (!eip || *eip > UINT32_MAX || sabotage.kind == Sabotage::Kind::kNone)
-    throw UsageError(fmt::format("--sabotage {}: say register@EIP or memory@EIP", text));
-  sabotage.eip = static_cast<uint32_t>(*eip);
-  return sabotage;
-}
-
 std::string ModelNames() {
   std::string names;
   for (const CpuModel& model : CpuModels())
@@ -117,7 +103,6 @@ FastPaths ParseFastPaths(const std::vector<std::string>& with, const std::vector
 struct RawOptions {
   std::string memory = "256M", cache = "32M";
   std::vector<std::string> devices, with, without, serials;
-  std::string sabotage;
   RawExpansionOptions expansion;
   std::string engine;
   QemuSpellings qemu;
@@ -150,7 +135,7 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
                "compare with a second machine that runs one instruction at a time, by blocks or by interpreter "
                "(debugging)");
   app.add_option("--lockstep-from", options.lockstep_from, "begin with it when the guest has written this to COM1");
-  app.add_option("--sabotage", raw.sabotage, "register@EIP or memory@EIP: translate that instruction wrongly")
+  app.add_option("--sabotage", options.sabotage, "register@EIP or memory@EIP: translate that instruction wrongly")
       ->group("");
   AddControlOptions(app, options.control);
   AddNetOptions(app, raw.expansion);
@@ -257,7 +242,6 @@ void Check(Options& options, const RawOptions& raw) {
   }
   CheckLockstep(options);
   CheckControlOptions(options);
-  if (!raw.sabotage.empty()) options.sabotage = ParseSabotage(raw.sabotage);
   constexpr double kLongest = 1e9;
   if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {
     throw UsageError("--max-seconds wants a positive number of seconds");

@@ -10,7 +10,7 @@
 #include "monitor/display/display_options.h"
 #include "monitor/net/expansion_options.h"
 #include "monitor/storage/drive_options.h"
-#include "translator/emitter.h"
+#include "translator/fast_paths.h"
 
 namespace ring3 {
 
@@ -61,7 +61,7 @@ struct Options {
   std::string lockstep_from;             // empty: from the start; else once COM1 has written this
   std::optional<uint64_t> rtc_start_ns;  // time of day at the start, since 1970; nothing: the host's
   ControlOptions control;
-  Sabotage sabotage;                 // for tests of lockstep
+  std::string sabotage;              // register@EIP or memory@EIP: a wrong translation, for tests of lockstep
   DriveList drive_list;              // as they were given
   std::vector<DriveOptions> drives;  // each with its place
   bool snapshot = false;

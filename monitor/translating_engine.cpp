@@ -1,6 +1,10 @@
 #include "monitor/translating_engine.h"
 
+#include <fmt/core.h>
+
+#include "monitor/cpu/fault.h"
 #include "monitor/crash_report.h"
+#include "monitor/numbers.h"
 #include "monitor/report_file.h"
 #include "monitor/statistics.h"
 
@@ -20,6 +24,21 @@ FastPaths PathsFor(const Options& options) {
   return paths;
 }
 
+/// register@c0100000; nothing for an empty text.
+Sabotage ParseSabotage(const std::string& text) {
+  if (text.empty()) return {};
+  const size_t at = text.find('@');
+  const std::string kind = text.substr(0, at);
+  Sabotage sabotage;
+  if (kind == "register") sabotage.kind = Sabotage::Kind::kRegister;
+  if (kind == "memory") sabotage.kind = Sabotage::Kind::kMemory;
+  const auto eip = at == std::string::npos ? std::nullopt : ParseDigits(text.substr(at + 1), 16);
+  if (!eip || *eip > UINT32_MAX || sabotage.kind == Sabotage::Kind::kNone)
+    throw UsageError(fmt::format("--sabotage {}: say register@EIP or memory@EIP", text));
+  sabotage.eip = static_cast<uint32_t>(*eip);
+  return sabotage;
+}
+
 TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
   return {.cache_bytes = options.cache_bytes,
           .max_block_instructions = options.single_instruction_blocks ? 1u : 64u,
@@ -27,7 +46,7 @@ TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
           .count_executions = !options.stats_file.empty(),
           .dump = dump,
           .record_blocks = !options.lockstep.empty(),
-          .sabotage = options.sabotage};
+          .sabotage = ParseSabotage(options.sabotage)};
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ FwCfg::FwCfg(PhysicalMemory& memory) : memory_(memory) {
 }
 
 void FwCfg::Reset() {
-  dma_.Reset();
+  dma_address_high_ = 0;
   Select(0);
 }
 
@@ -105,17 +105,17 @@ uint8_t FwCfg::ReadByte() {
   return found->second.content[offset_++];
 }
 
-uint32_t FwCfg::RegisterPorts::ReadPort(uint16_t, unsigned size) {
+uint32_t FwCfg::ReadRegister(uint16_t, unsigned size) {
   uint32_t value = 0;
-  for (unsigned i = 0; i < size; ++i) value |= uint32_t{config_.ReadByte()} << (8 * i);
+  for (unsigned i = 0; i < size; ++i) value |= uint32_t{ReadByte()} << (8 * i);
   return value;
 }
 
-void FwCfg::RegisterPorts::WritePort(uint16_t port, unsigned size, uint32_t value) {
-  if ((port & 1) == 0 && size == 2) config_.Select(static_cast<uint16_t>(value));
+void FwCfg::WriteRegister(uint16_t port, unsigned size, uint32_t value) {
+  if ((port & 1) == 0 && size == 2) Select(static_cast<uint16_t>(value));
 }
 
-uint32_t FwCfg::DmaPorts::ReadPort(uint16_t port, unsigned size) {
+uint32_t FwCfg::ReadDma(uint16_t port, unsigned size) {
   const unsigned first = RegisterOf(port);
   uint32_t value = 0;
   for (unsigned i = 0; i < size && first + i < 8; ++i) {
@@ -124,16 +124,16 @@ uint32_t FwCfg::DmaPorts::ReadPort(uint16_t port, unsigned size) {
   return value;
 }
 
-void FwCfg::DmaPorts::WritePort(uint16_t port, unsigned size, uint32_t value) {
+void FwCfg::WriteDma(uint16_t port, unsigned size, uint32_t value) {
   if (size != 4) return;
   const uint32_t half = __builtin_bswap32(value);  // other registers than these two do not exist
   if (RegisterOf(port) == 0) {
-    address_high_ = half;
+    dma_address_high_ = half;
     return;
   }
-  const uint64_t address = uint64_t{address_high_} << 32 | half;
-  address_high_ = 0;
-  config_.RunCommand(GuestPhysical(address));
+  const uint64_t address = uint64_t{dma_address_high_} << 32 | half;
+  dma_address_high_ = 0;
+  RunCommand(GuestPhysical(address));
 }
 
 void FwCfg::RunCommand(GuestPhysical address) {

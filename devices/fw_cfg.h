@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "devices/port_bus.h"
+#include "devices/ports_of.h"
 #include "shadowmmu/physical_memory.h"
 
 namespace ring3 {
@@ -47,27 +47,11 @@ class FwCfg {
     Content content;
     std::function<Content()> refresh;
   };
-  class RegisterPorts final : public PortDevice {
-   public:
-    explicit RegisterPorts(FwCfg& config) : config_(config) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
 
-   private:
-    FwCfg& config_;
-  };
-  class DmaPorts final : public PortDevice {
-   public:
-    explicit DmaPorts(FwCfg& config) : config_(config) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-    void Reset() { address_high_ = 0; }
-
-   private:
-    FwCfg& config_;
-    uint32_t address_high_ = 0;
-  };
-
+  uint32_t ReadRegister(uint16_t port, unsigned size);
+  void WriteRegister(uint16_t port, unsigned size, uint32_t value);
+  uint32_t ReadDma(uint16_t port, unsigned size);
+  void WriteDma(uint16_t port, unsigned size, uint32_t value);
   Item& AddFile(const std::string& name);
   void UpdateDirectory();
   void Select(uint16_t key);
@@ -79,10 +63,11 @@ class FwCfg {
   PhysicalMemory& memory_;
   std::map<uint16_t, Item> items_;
   std::map<std::string, uint16_t> files_;
-  RegisterPorts registers_{*this};
-  DmaPorts dma_{*this};
+  PortsOf<FwCfg, &FwCfg::ReadRegister, &FwCfg::WriteRegister> registers_{*this};
+  PortsOf<FwCfg, &FwCfg::ReadDma, &FwCfg::WriteDma> dma_{*this};
   uint16_t selected_ = 0;
   uint64_t offset_ = 0;
+  uint32_t dma_address_high_ = 0;
 };
 
 }  // namespace ring3

@@ -39,30 +39,30 @@ constexpr uint16_t kStatusReset = 0x0280;  // fast back-to-back, medium DEVSEL t
 
 }  // namespace
 
-uint32_t PciBus::AddressRegister::ReadPort(uint16_t port, unsigned size) {
-  return size == 4 ? value : byte_ports_.ReadPort(port, size);
+uint32_t PciBus::ReadAddress(uint16_t port, unsigned size) {
+  return size == 4 ? address_ : byte_ports_.ReadPort(port, size);
 }
 
-void PciBus::AddressRegister::WritePort(uint16_t port, unsigned size, uint32_t written) {
+void PciBus::WriteAddress(uint16_t port, unsigned size, uint32_t value) {
   if (size == 4) {
-    value = written & kAddressWritable;
+    address_ = value & kAddressWritable;
   } else {
-    byte_ports_.WritePort(port, size, written);
+    byte_ports_.WritePort(port, size, value);
   }
 }
 
-uint32_t PciBus::DataRegister::ReadPort(uint16_t port, unsigned size) {
-  PciDevice* device = bus_.Selected();
+uint32_t PciBus::ReadData(uint16_t port, unsigned size) {
+  PciDevice* device = Selected();
   if (!device) return kNoDevice;
-  device->ConfigReadNext(bus_.SelectedOffset(port), size);
-  return device->ReadConfig(bus_.SelectedOffset(port), size);
+  device->ConfigReadNext(SelectedOffset(port), size);
+  return device->ReadConfig(SelectedOffset(port), size);
 }
 
-void PciBus::DataRegister::WritePort(uint16_t port, unsigned size, uint32_t value) {
-  if (PciDevice* device = bus_.Selected()) device->WriteConfig(bus_.SelectedOffset(port), size, value);
+void PciBus::WriteData(uint16_t port, unsigned size, uint32_t value) {
+  if (PciDevice* device = Selected()) device->WriteConfig(SelectedOffset(port), size, value);
 }
 
-PciBus::PciBus(PortDevice& byte_ports) : address_(byte_ports), data_(*this) {}
+PciBus::PciBus(PortDevice& byte_ports) : byte_ports_(byte_ports) {}
 
 PciBus::~PciBus() = default;
 
@@ -81,7 +81,7 @@ void PciBus::Add(unsigned device, unsigned function, PciDevice& target) {
 }
 
 void PciBus::Reset() {
-  address_.value = 0;
+  address_ = 0;
   for (auto& [place, device] : functions_) device->Reset();
   UpdateMappings();
 }
@@ -103,15 +103,15 @@ void PciBus::UpdateInterrupts() {
 }
 
 PciDevice* PciBus::Selected() const {
-  if ((address_.value & kEnable) == 0) return nullptr;
-  const uint32_t place = (address_.value & ~kEnable) >> kFunctionShift;
+  if ((address_ & kEnable) == 0) return nullptr;
+  const uint32_t place = (address_ & ~kEnable) >> kFunctionShift;
   if (place >> (kBusShift - kFunctionShift) != 0) return nullptr;  // only bus 0 exists
   const auto found = functions_.find(place);
   return found == functions_.end() ? nullptr : found->second;
 }
 
 uint8_t PciBus::SelectedOffset(uint16_t port) const {
-  return static_cast<uint8_t>((address_.value & kRegisterMask) | (port & kLaneMask));
+  return static_cast<uint8_t>((address_ & kRegisterMask) | (port & kLaneMask));
 }
 
 PciHostBridge::PciHostBridge(ShadowRam* shadow)

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "devices/pci_device.h"
-#include "devices/port_bus.h"
+#include "devices/ports_of.h"
 #include "devices/shadow_ram.h"
 
 namespace ring3 {
@@ -45,8 +45,8 @@ class PciBus {
     return (device + pin + kPirqCount - 2) % kPirqCount;
   }
 
-  PortDevice& AddressPort() { return address_; }
-  PortDevice& DataPort() { return data_; }
+  PortDevice& AddressPort() { return address_port_; }
+  PortDevice& DataPort() { return data_port_; }
   void Reset();
 
   /// Functions call these when their registers or pins have changed.
@@ -54,32 +54,18 @@ class PciBus {
   void UpdateInterrupts();
 
  private:
-  class AddressRegister final : public PortDevice {
-   public:
-    explicit AddressRegister(PortDevice& byte_ports) : byte_ports_(byte_ports) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-    uint32_t value = 0;
-
-   private:
-    PortDevice& byte_ports_;
-  };
-  class DataRegister final : public PortDevice {
-   public:
-    explicit DataRegister(PciBus& bus) : bus_(bus) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-
-   private:
-    PciBus& bus_;
-  };
-
+  uint32_t ReadAddress(uint16_t port, unsigned size);
+  void WriteAddress(uint16_t port, unsigned size, uint32_t value);
+  uint32_t ReadData(uint16_t port, unsigned size);
+  void WriteData(uint16_t port, unsigned size, uint32_t value);
   /// The function that the address register selects, if it exists.
   PciDevice* Selected() const;
   uint8_t SelectedOffset(uint16_t port) const;
 
-  AddressRegister address_;
-  DataRegister data_;
+  PortDevice& byte_ports_;
+  PortsOf<PciBus, &PciBus::ReadAddress, &PciBus::WriteAddress> address_port_{*this};
+  PortsOf<PciBus, &PciBus::ReadData, &PciBus::WriteData> data_port_{*this};
+  uint32_t address_ = 0;
   std::map<unsigned, PciDevice*> functions_;  // by device << 3 | function
   std::vector<std::unique_ptr<PciBar>> bars_;
   PortBus* ports_ = nullptr;

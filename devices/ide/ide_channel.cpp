@@ -108,7 +108,9 @@ void IdeChannel::Diagnose() {
   if (drives_[0]) SetInterrupt(0, true);
 }
 
-void IdeChannel::WriteControl(uint8_t value) {
+void IdeChannel::WriteControl(uint16_t, unsigned, uint32_t written) {
+  if (!decoded_) return;
+  const auto value = static_cast<uint8_t>(written);
   const bool was_reset = (device_control_ & kSoftReset) != 0, reset = (value & kSoftReset) != 0;
   device_control_ = value;
   for (IdeDrive* drive : drives_) {
@@ -120,13 +122,9 @@ void IdeChannel::WriteControl(uint8_t value) {
   UpdateInterrupt();
 }
 
-uint32_t IdeChannel::ControlPort::ReadPort(uint16_t, unsigned size) {
-  if (!channel_.decoded_) return AllOnes(size);
-  return (AllOnes(size) & ~0xFFu) | channel_.AlternateStatus();
-}
-
-void IdeChannel::ControlPort::WritePort(uint16_t, unsigned, uint32_t value) {
-  if (channel_.decoded_) channel_.WriteControl(static_cast<uint8_t>(value));
+uint32_t IdeChannel::ReadControl(uint16_t, unsigned size) {
+  if (!decoded_) return AllOnes(size);
+  return (AllOnes(size) & ~0xFFu) | AlternateStatus();
 }
 
 }  // namespace ring3

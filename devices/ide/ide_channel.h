@@ -7,7 +7,7 @@
 #include "devices/ide/ide_bus_master.h"
 #include "devices/ide/ide_drive.h"
 #include "devices/irq.h"
-#include "devices/port_bus.h"
+#include "devices/ports_of.h"
 
 namespace ring3 {
 
@@ -27,16 +27,8 @@ class IdeChannel final : public PortDevice {
   void WritePort(uint16_t port, unsigned size, uint32_t value) override;
 
  private:
-  class ControlPort final : public PortDevice {
-   public:
-    explicit ControlPort(IdeChannel& channel) : channel_(channel) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-
-   private:
-    IdeChannel& channel_;
-  };
-
+  uint32_t ReadControl(uint16_t port, unsigned size);
+  void WriteControl(uint16_t port, unsigned size, uint32_t written);
   IdeDrive* Selected() const { return drives_[selected_]; }
   bool Empty() const { return !drives_[0] && !drives_[1]; }
   uint8_t ReadByte(unsigned index);
@@ -44,13 +36,12 @@ class IdeChannel final : public PortDevice {
   void WriteCommand(uint8_t command);
   void Diagnose();
   uint8_t AlternateStatus() const;
-  void WriteControl(uint8_t value);
   void SetInterrupt(unsigned unit, bool level);
   void UpdateInterrupt();
 
   IrqLine irq_;
   IdeBusMaster& bus_master_;
-  ControlPort control_{*this};
+  PortsOf<IdeChannel, &IdeChannel::ReadControl, &IdeChannel::WriteControl> control_{*this};
   std::array<IdeDrive*, 2> drives_{};
   std::array<bool, 2> interrupts_{};
   unsigned selected_ = 0;

@@ -51,20 +51,20 @@ void PiixIde::UpdateDecoding() {
   }
 }
 
-uint32_t PiixIde::BusMasterPorts::ReadPort(uint16_t port, unsigned size) {
+uint32_t PiixIde::ReadBusMasters(uint16_t port, unsigned size) {
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
     const unsigned at = (port + i) % kBusMasterPorts;
-    const IdeBusMaster& master = ide_.bus_masters_[at / IdeBusMaster::kRegisterCount];
+    const IdeBusMaster& master = bus_masters_[at / IdeBusMaster::kRegisterCount];
     value |= uint32_t{master.ReadRegister(at % IdeBusMaster::kRegisterCount)} << (8 * i);
   }
   return value;
 }
 
-void PiixIde::BusMasterPorts::WritePort(uint16_t port, unsigned size, uint32_t value) {
+void PiixIde::WriteBusMasters(uint16_t port, unsigned size, uint32_t value) {
   for (unsigned i = 0; i < size; ++i) {
     const unsigned at = (port + i) % kBusMasterPorts;
-    IdeBusMaster& master = ide_.bus_masters_[at / IdeBusMaster::kRegisterCount];
+    IdeBusMaster& master = bus_masters_[at / IdeBusMaster::kRegisterCount];
     master.WriteRegister(at % IdeBusMaster::kRegisterCount, static_cast<uint8_t>(value >> (8 * i)));
   }
 }

@@ -8,6 +8,7 @@
 #include "devices/ide/ide_channel.h"
 #include "devices/irq.h"
 #include "devices/pci_device.h"
+#include "devices/ports_of.h"
 
 namespace ring3 {
 
@@ -31,20 +32,13 @@ class PiixIde final : public PciDevice {
   static constexpr unsigned kBusMasterBar = 4;
 
   /// Sixteen ports, eight for each channel; bytes, as firmware and drivers access them in any width.
-  class BusMasterPorts final : public PortDevice {
-   public:
-    explicit BusMasterPorts(PiixIde& ide) : ide_(ide) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-
-   private:
-    PiixIde& ide_;
-  };
+  uint32_t ReadBusMasters(uint16_t port, unsigned size);
+  void WriteBusMasters(uint16_t port, unsigned size, uint32_t value);
   void UpdateDecoding();
 
   std::array<IdeBusMaster, kChannelCount> bus_masters_;
   std::array<IdeChannel, kChannelCount> channels_;
-  BusMasterPorts bus_master_ports_{*this};
+  PortsOf<PiixIde, &PiixIde::ReadBusMasters, &PiixIde::WriteBusMasters> bus_master_ports_{*this};
 };
 
 }  // namespace ring3

@@ -48,14 +48,13 @@ Vga::Vga(Clock& clock, VideoMemory& memory)
       memory_(memory),
       bochs_(memory.Size()),
       window_(registers_, bochs_, memory),
-      bochs_ports_(*this),
       timing_(TimingOf(registers_)) {}
 
 void Vga::Reset() {
   registers_ = VgaRegisters();
   dac_.Reset();
   bochs_.Reset();
-  bochs_ports_.Reset();
+  bochs_index_ = 0;
   WindowChanged();
   std::memset(memory_.Data(), 0, kVgaBytes);  // what lies beyond need not be backed by the host yet
   memory_.TouchAll();
@@ -229,16 +228,16 @@ void Vga::WindowChanged() {
   if (direct_) direct_->RegistersChanged();
 }
 
-uint32_t Vga::BochsPortPair::ReadPort(uint16_t port, unsigned size) {
-  const uint16_t value = port == kBochsIndexPort ? index_ : vga_.ReadBochs(index_);
+uint32_t Vga::ReadBochsPort(uint16_t port, unsigned size) {
+  const uint16_t value = port == kBochsIndexPort ? bochs_index_ : ReadBochs(bochs_index_);
   return size == 1 ? value & 0xFF : value;
 }
 
-void Vga::BochsPortPair::WritePort(uint16_t port, unsigned, uint32_t value) {
+void Vga::WriteBochsPort(uint16_t port, unsigned, uint32_t value) {
   if (port == kBochsIndexPort) {
-    index_ = static_cast<uint16_t>(value);
+    bochs_index_ = static_cast<uint16_t>(value);
   } else {
-    vga_.WriteBochs(index_, static_cast<uint16_t>(value));
+    WriteBochs(bochs_index_, static_cast<uint16_t>(value));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "devices/byte_port_device.h"
 #include "devices/clock.h"
+#include "devices/ports_of.h"
 #include "devices/vga/bochs_display.h"
 #include "devices/vga/retrace.h"
 #include "devices/vga/vga_dac.h"
@@ -55,18 +56,8 @@ class Vga final : public BytePortDevice {
 
  private:
   /// A 16-bit index register and a 16-bit data register at one port each.
-  class BochsPortPair final : public PortDevice {
-   public:
-    explicit BochsPortPair(Vga& vga) : vga_(vga) {}
-    uint32_t ReadPort(uint16_t port, unsigned size) override;
-    void WritePort(uint16_t port, unsigned size, uint32_t value) override;
-    void Reset() { index_ = 0; }
-
-   private:
-    Vga& vga_;
-    uint16_t index_ = 0;
-  };
-
+  uint32_t ReadBochsPort(uint16_t port, unsigned size);
+  void WriteBochsPort(uint16_t port, unsigned size, uint32_t value);
   bool Answers(uint16_t port) const;
   uint8_t ReadCrtc(uint16_t port) const;
   void WriteCrtc(uint16_t port, uint8_t value);
@@ -81,7 +72,8 @@ class Vga final : public BytePortDevice {
   VgaDac dac_;
   BochsDisplay bochs_;
   VgaWindow window_;
-  BochsPortPair bochs_ports_;
+  PortsOf<Vga, &Vga::ReadBochsPort, &Vga::WriteBochsPort> bochs_ports_{*this};
+  uint16_t bochs_index_ = 0;
   FrameTiming timing_;
   DirectWindow* direct_ = nullptr;
 };

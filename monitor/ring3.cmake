@@ -11,20 +11,20 @@ target_link_libraries(ring3_expansion PUBLIC ring3_options ring3_virtio ring3_de
 
 add_library(ring3_terminal STATIC terminal.cpp)
 target_link_libraries(ring3_terminal PUBLIC ring3_options)
-add_library(ring3_machine STATIC bt_engine.cpp callouts.cpp crash_report.cpp boot_order.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp light_callouts.cpp
-                                 lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
-                                 lockstep/replica.cpp lockstep/report.cpp machine.cpp
-                                 options.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp translating_engine.cpp
-                                 kvm/kvm_engine.cpp storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp
-                                 net/boot_rom.cpp net/expansion_cards.cpp)
-target_sources(ring3_machine PRIVATE options_display.cpp)
+add_library(ring3_machine STATIC
+  boot_order.cpp bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp
+  kvm/kvm_engine.cpp light_callouts.cpp lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
+  lockstep/replica.cpp lockstep/report.cpp machine.cpp net/boot_rom.cpp net/expansion_cards.cpp options.cpp
+  options_display.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp
+  storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp translating_engine.cpp)
 # Control of a running machine.
 target_sources(ring3_machine PRIVATE
   control/guest_bytes.cpp control/machine_control.cpp control/pointer_input.cpp control/servers.cpp
   control/socket_address.cpp control/socket_server.cpp control/stdio_monitor.cpp debug_stops.cpp options_control.cpp
   options_qemu.cpp serial_console.cpp serial_line.cpp control/client.cpp
   gdb/packets.cpp gdb/registers.cpp gdb/server.cpp gdb/stub.cpp
-  qmp/commands.cpp qmp/human_monitor.cpp qmp/json_stream.cpp qmp/memory_dump.cpp qmp/register_dump.cpp qmp/session.cpp)
+  qmp/arguments.cpp qmp/commands.cpp qmp/human_monitor.cpp qmp/input_commands.cpp qmp/json_stream.cpp
+  qmp/memory_dump.cpp qmp/register_dump.cpp qmp/session.cpp)
 # Light callouts run while the guest's x87 and SSE state is in the registers. (clang: translator/stubs.h)
 set_source_files_properties(light_callouts.cpp PROPERTIES COMPILE_OPTIONS "$<$<CXX_COMPILER_ID:GNU>:-mgeneral-regs-only>")
 target_compile_definitions(ring3_machine PRIVATE RING3_VERSION="${PROJECT_VERSION}")

@@ -7,22 +7,14 @@
 #include <fstream>
 
 #include "monitor/control/guest_bytes.h"
+#include "monitor/qmp/arguments.h"
+#include "monitor/qmp/input_commands.h"
 
 namespace ring3::qmp {
 namespace {
 
-constexpr const char* kGeneric = "GenericError";
-constexpr uint64_t kNanosecondsPerMs = 1'000'000, kDefaultHoldMs = 100, kMostHoldMs = 60'000;
 /// The dialect that is spoken, as a version of QEMU's.
 constexpr int kMajor = 7, kMinor = 2;
-
-enum class Type : uint8_t { kString, kNumber, kBool, kObject, kArray };
-
-struct Parameter {
-  const char* name;
-  Type type;
-  bool required = false;
-};
 
 struct Command {
   const char* name;
@@ -31,52 +23,6 @@ struct Command {
 };
 
 const std::vector<Command>& Commands();
-
-Json Nothing() { return Json::object(); }
-
-bool Matches(const Json& value, Type type) {
-  switch (type) {
-    case Type::kString:
-      return value.is_string();
-    case Type::kNumber:
-      return value.is_number_integer();
-    case Type::kBool:
-      return value.is_boolean();
-    case Type::kObject:
-      return value.is_object();
-    case Type::kArray:
-      return value.is_array();
-  }
-  return false;
-}
-
-const char* TypeName(Type type) {
-  constexpr const char* kNames[] = {"string", "integer", "boolean", "object", "array"};
-  return kNames[static_cast<unsigned>(type)];
-}
-
-void CheckArguments(const std::vector<Parameter>& parameters, const Json& arguments) {
-  for (const Parameter& p : parameters) {
-    if (p.required && !arguments.contains(p.name))
-      throw CommandError(kGeneric, fmt::format("Parameter '{}' is missing", p.name));
-  }
-  for (const auto& [key, value] : arguments.items()) {
-    const auto known = std::ranges::find(parameters, key, &Parameter::name);
-    if (known == parameters.end()) throw CommandError(kGeneric, fmt::format("Parameter '{}' is unexpected", key));
-    if (!Matches(value, known->type))
-      throw CommandError(kGeneric,
-                         fmt::format("Invalid parameter type for '{}', expected: {}", key, TypeName(known->type)));
-  }
-}
-
-/// A member of a nested object.
-const Json& Member(const Json& object, const char* name, Type type) {
-  if (!object.is_object() || !object.contains(name))
-    throw CommandError(kGeneric, fmt::format("Parameter '{}' is missing", name));
-  if (!Matches(object[name], type))
-    throw CommandError(kGeneric, fmt::format("Invalid parameter type for '{}', expected: {}", name, TypeName(type)));
-  return object[name];
-}
 
 Json QueryCommands(const CommandContext&, const Json&) {
   Json list = Json::array();
@@ -181,114 +127,6 @@ Json HumanCommand(const CommandContext& context, const Json& arguments) {
   return context.monitor.Execute(arguments["command-line"]);
 }
 
-/// {"type": "qcode", "data": "ret"} or {"type": "number", "data": 28}
-Key ParseKeyValue(const Json& value) {
-  const std::string& type = Member(value, "type", Type::kString).get_ref<const std::string&>();
-  if (type == "qcode") {
-    const std::string name = Member(value, "data", Type::kString);
-    if (const auto key = FindKey(name)) return *key;
-    throw CommandError(kGeneric, fmt::format("Parameter 'data' does not accept value '{}'", name));
-  }
-  if (type != "number") throw CommandError(kGeneric, fmt::format("Parameter 'type' does not accept value '{}'", type));
-  const Json& number = Member(value, "data", Type::kNumber);
-  const auto code = number.is_number_unsigned() ? number.get<uint64_t>() : 0;
-  const auto key = FindKeyNumber(static_cast<uint32_t>(std::min<uint64_t>(code, UINT32_MAX)));
-  if (!key) throw CommandError(kGeneric, "Parameter 'data' is not the number of a key");
-  return *key;
-}
-
-Json SendKeys(const CommandContext& context, const Json& arguments) {
-  constexpr size_t kMostKeys = 64;
-  KeyChord chord;
-  for (const Json& key : arguments["keys"]) chord.push_back(ParseKeyValue(key));
-  if (chord.size() > kMostKeys) throw CommandError(kGeneric, "Too many keys in one chord");
-  const int64_t hold = arguments.value("hold-time", static_cast<int64_t>(kDefaultHoldMs));
-  const auto hold_ms = static_cast<uint64_t>(std::clamp<int64_t>(hold, 0, kMostHoldMs));
-  if (!context.control.Keys().Play(chord, hold_ms * kNanosecondsPerMs, KeyPlayer::kTypingGapNs))
-    throw CommandError(kGeneric, "Too many keys are waiting");
-  return Nothing();
-}
-
-/// Checked all before any is sent.
-struct InputEvent {
-  enum class Kind : uint8_t { kKey, kButton, kMove, kPoint } kind;
-  Key key;
-  std::string button;
-  int right = 0, down = 0;
-  bool pressed = false;
-  std::optional<int> x, y;
-};
-
-InputEvent ParseInputEvent(const Json& event) {
-  constexpr int64_t kMostCounts = 100'000;
-  const std::string type = Member(event, "type", Type::kString);
-  const Json& data = Member(event, "data", Type::kObject);
-  if (type == "key") {
-    return {.kind = InputEvent::Kind::kKey,
-            .key = ParseKeyValue(Member(data, "key", Type::kObject)),
-            .pressed = Member(data, "down", Type::kBool)};
-  }
-  if (type == "btn") {
-    constexpr std::string_view kButtons[] = {"left", "middle", "right", "side", "extra", "wheel-up", "wheel-down"};
-    const std::string button = Member(data, "button", Type::kString);
-    if (std::ranges::find(kButtons, button) == std::end(kButtons))
-      throw CommandError(kGeneric, fmt::format("Parameter 'button' does not accept value '{}'", button));
-    return {.kind = InputEvent::Kind::kButton, .button = button, .pressed = Member(data, "down", Type::kBool)};
-  }
-  if (type == "rel") {
-    const std::string axis = Member(data, "axis", Type::kString);
-    const auto counts =
-        static_cast<int>(std::clamp(Member(data, "value", Type::kNumber).get<int64_t>(), -kMostCounts, kMostCounts));
-    if (axis != "x" && axis != "y")
-      throw CommandError(kGeneric, fmt::format("Parameter 'axis' does not accept value '{}'", axis));
-    return {.kind = InputEvent::Kind::kMove, .right = axis == "x" ? counts : 0, .down = axis == "y" ? counts : 0};
-  }
-  if (type == "abs") {
-    const std::string axis = Member(data, "axis", Type::kString);
-    const auto value = static_cast<int>(
-        std::clamp<int64_t>(Member(data, "value", Type::kNumber).get<int64_t>(), 0, PointerInput::kLastPosition));
-    InputEvent point{.kind = InputEvent::Kind::kPoint};
-    if (axis != "x" && axis != "y")
-      throw CommandError(kGeneric, fmt::format("Parameter 'axis' does not accept value '{}'", axis));
-    (axis == "x" ? point.x : point.y) = value;
-    return point;
-  }
-  throw CommandError(kGeneric, fmt::format("Parameter 'type' does not accept value '{}'", type));
-}
-
-Json SendInput(const CommandContext& context, const Json& arguments) {
-  std::vector<InputEvent> events;
-  for (const Json& event : arguments["events"]) events.push_back(ParseInputEvent(event));
-  int right = 0, down = 0;
-  std::optional<int> x, y;
-  const auto point = [&] {
-    if (x || y) context.control.Pointer().PointAt(x, y);
-    x.reset(), y.reset();
-  };
-  for (const InputEvent& event : events) {
-    switch (event.kind) {
-      case InputEvent::Kind::kKey:
-        if (!context.control.Keys().Play(event.key, event.pressed))
-          throw CommandError(kGeneric, "Too many keys are waiting");
-        break;
-      case InputEvent::Kind::kPoint:
-        (event.x ? x : y) = event.x ? event.x : event.y;
-        break;
-      case InputEvent::Kind::kButton:
-        point();  // a button counts where the pointer is by then
-        context.control.Pointer().Button(event.button, event.pressed);
-        break;
-      case InputEvent::Kind::kMove:
-        right += event.right;
-        down += event.down;
-        break;
-    }
-  }
-  point();
-  if (right != 0 || down != 0) context.control.Pointer().Move(right, down, 0);
-  return Nothing();
-}
-
 Json ScreenDump(const CommandContext& context, const Json& arguments) {
   if (!context.control.Screen()) throw CommandError(kGeneric, "There is no console to take a screendump from");
   const std::string format = arguments.value("format", "ppm");
@@ -301,22 +139,6 @@ Json ScreenDump(const CommandContext& context, const Json& arguments) {
 Json ScreenText(const CommandContext& context, const Json&) {
   if (!context.control.Screen()) throw CommandError(kGeneric, "There is no console to read");
   return {{"text", context.control.Screen()->Text()}};
-}
-
-/// Text of a US keyboard, as `ring3 type` sends it.
-Json TypeText(const CommandContext& context, const Json& arguments) {
-  const std::string text = arguments["text"];
-  std::vector<KeyChord> chords;
-  for (char c : text) {
-    const auto chord = ChordOf(c);
-    if (!chord) throw CommandError(kGeneric, fmt::format("no key types character {:#04x}", c & 0xFF));
-    chords.push_back(*chord);
-  }
-  for (const KeyChord& chord : chords) {
-    if (!context.control.Keys().Play(chord, KeyPlayer::kTypingHoldNs, KeyPlayer::kTypingGapNs))
-      throw CommandError(kGeneric, "Too many keys are waiting");
-  }
-  return Nothing();
 }
 
 std::string DriveNamed(const Json& arguments) {

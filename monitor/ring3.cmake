@@ -14,7 +14,7 @@ target_link_libraries(ring3_terminal PUBLIC ring3_options)
 add_library(ring3_machine STATIC
   boot_order.cpp bt_engine.cpp callouts.cpp crash_report.cpp exit_trace.cpp firmware.cpp host_check.cpp host_signals.cpp
   kvm/kvm_engine.cpp light_callouts.cpp lockstep/channel.cpp lockstep/memory_compare.cpp lockstep/recorder.cpp
-  lockstep/replica.cpp lockstep/report.cpp machine.cpp net/boot_rom.cpp net/expansion_cards.cpp options.cpp
+  lockstep/replica.cpp lockstep/report.cpp machine.cpp machine_run.cpp net/boot_rom.cpp net/expansion_cards.cpp options.cpp
   options_display.cpp options_firmware.cpp options_storage.cpp report_file.cpp statistics.cpp step_callout.cpp
   storage/drive_control.cpp storage/drive_options.cpp storage/storage.cpp translating_engine.cpp)
 # Control of a running machine.

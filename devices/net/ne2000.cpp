@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
-#include "devices/net/ethernet.h"
+#include "devices/net/ne2000_registers.h"
 
 namespace ring3 {
+
+using namespace ne2000;
+
 namespace {
 
 constexpr uint16_t kRealtek = 0x10EC, kDevice = 0x8029;
@@ -13,34 +16,6 @@ constexpr uint16_t kSubsystemVendor = 0x1AF4, kSubsystem = 0x1100;
 constexpr uint32_t kPortCount = 0x20;
 constexpr uint32_t kDataPort = 0x10, kResetPort = 0x18;
 
-// Command register.
-constexpr uint8_t kStop = 0x01, kStart = 0x02, kTransmit = 0x04, kRemoteMask = 0x38, kRemoteRead = 0x08,
-                  kRemoteWrite = 0x10, kSendPacket = 0x18, kRemoteAbort = 0x20;
-constexpr unsigned kSelectShift = 6;
-// Interrupt status.
-constexpr uint8_t kReceived = 0x01, kTransmitted = 0x02, kTransmitError = 0x08, kRemoteDone = 0x40, kResetState = 0x80;
-// Data configuration.
-constexpr uint8_t kWordTransfer = 0x01;
-// Receive configuration.
-constexpr uint8_t kAcceptBroadcast = 0x04, kAcceptMulticast = 0x08, kPromiscuous = 0x10, kMonitor = 0x20;
-// Transmit configuration.
-constexpr uint8_t kLoopbackMask = 0x06;
-// Receive and transmit status.
-constexpr uint8_t kIntact = 0x01, kGroupAddress = 0x20, kMissed = 0x10;
-// RTL8029's identification and configuration.
-constexpr uint8_t kIdLow = 0x50, kIdHigh = 0x43, kUnlocked = 0xC0;
-
-constexpr unsigned kPageBytes = 256, kHeaderBytes = 4, kCrcBytes = 4;
-constexpr size_t kLongest = 1514 + 4;  // a VLAN tag more
-constexpr unsigned kLongestTransmit = 1536;
-// Drivers read a few frames, acknowledge the interrupt, and are told of the rest by the next. So no more arrive between
-// two acknowledgements.
-constexpr unsigned kBurst = 8;
-// Some acknowledge without having read. On a wire the next frame would remind them; here it may be waiting for room.
-constexpr uint64_t kReminderNs = 1'000'000;
-
-uint8_t Low(uint16_t value) { return static_cast<uint8_t>(value); }
-uint8_t High(uint16_t value) { return static_cast<uint8_t>(value >> 8); }
 uint16_t WithLow(uint16_t value, uint8_t low) { return static_cast<uint16_t>((value & 0xFF00) | low); }
 uint16_t WithHigh(uint16_t value, uint8_t high) { return static_cast<uint16_t>((value & 0x00FF) | high << 8); }
 
@@ -339,100 +314,6 @@ uint8_t Ne2000::ReadMemory(uint16_t address) const {
 void Ne2000::WriteMemory(uint16_t address, uint8_t value) {
   const unsigned at = address - kRamFirst;
   if (address >= kRamFirst && at < kRamBytes) ram_[at] = value;
-}
-
-// --- frames ---
-
-void Ne2000::Transmit() {
-  if (transmit_bytes_ > kLongestTransmit) {  // jabber: no such frame reaches the wire
-    transmit_status_ = kGroupAddress;
-    return Raise(kTransmitError);
-  }
-  std::array<uint8_t, kLongestTransmit> frame{};
-  for (unsigned i = 0; i < transmit_bytes_; ++i) {
-    frame[i] = ReadMemory(static_cast<uint16_t>((transmit_page_ << 8) + i));
-  }
-  const size_t bytes = std::max<size_t>(transmit_bytes_, kShortestFrame);
-  if ((transmit_config_ & kLoopbackMask) == 0) network_.Send(std::span(frame).first(bytes));
-  transmit_status_ = kIntact;
-  Raise(kTransmitted);
-}
-
-bool Ne2000::Accepts(FrameView frame) const {
-  switch (TargetOf(frame)) {
-    case FrameTarget::kBroadcast:
-      return receive_config_ & kAcceptBroadcast;
-    case FrameTarget::kMulticast: {
-      const unsigned hash = MulticastHash(frame);
-      return (receive_config_ & kAcceptMulticast) && (multicast_[hash / 8] >> (hash % 8) & 1);
-    }
-    case FrameTarget::kUnicast:
-      return (receive_config_ & kPromiscuous) || IsAddressedTo(frame, physical_);
-  }
-  return false;
-}
-
-/// From the page that is written next to the one that the driver reads next.
-unsigned Ne2000::FreePages() const {
-  const unsigned ring = page_stop_ - page_start_;
-  return current_ < boundary_ ? boundary_ - current_ : ring - std::min<unsigned>(ring, current_ - boundary_);
-}
-
-/// Whether there are frames between the two, by either convention: drivers keep the boundary at the page that they read
-/// next, or one behind it.
-bool Ne2000::HasUnread() const { return boundary_ != current_ && NextPage(boundary_) != current_; }
-
-void Ne2000::ReceiveAcknowledged() {
-  burst_ = 0;
-  network_.ReceiveReady();
-  if (HasUnread() && !(interrupt_status_ & kReceived)) reminder_.Schedule(clock_.NowNs() + kReminderNs);
-}
-
-void Ne2000::Remind() {
-  if (HasUnread() && (command_ & kStart) && !(command_ & kStop)) Raise(kReceived);
-}
-
-uint8_t Ne2000::NextPage(uint8_t page) const {
-  const auto next = static_cast<uint8_t>(page + 1);
-  return next == page_stop_ ? page_start_ : next;
-}
-
-void Ne2000::Store(uint8_t& page, unsigned& offset, std::span<const uint8_t> bytes) {
-  for (const uint8_t byte : bytes) {
-    WriteMemory(static_cast<uint16_t>(page << 8 | offset), byte);
-    if (++offset == kPageBytes) offset = 0, page = NextPage(page);
-  }
-}
-
-bool Ne2000::ReceiveFrame(FrameView frame) {
-  const bool running = (command_ & kStart) && !(command_ & kStop) && (transmit_config_ & kLoopbackMask) == 0;
-  if (!running || frame.size() < kEthernetHeader || frame.size() > kLongest || page_stop_ <= page_start_) return true;
-  if (!Accepts(frame)) return true;
-  const bool group = TargetOf(frame) != FrameTarget::kUnicast;
-  receive_status_ = static_cast<uint8_t>(kIntact | (group ? kGroupAddress : 0));
-  if (receive_config_ & kMonitor) {
-    receive_status_ |= kMissed;
-    return true;
-  }
-  const size_t wire = std::max(frame.size(), kShortestFrame);
-  const auto pages = static_cast<unsigned>((kHeaderBytes + wire + kCrcBytes + kPageBytes - 1) / kPageBytes);
-  if (pages >= static_cast<unsigned>(page_stop_ - page_start_)) return true;  // would never fit
-  if (burst_ >= kBurst || FreePages() <= pages) return false;
-  ++burst_;
-
-  uint8_t next = current_;
-  for (unsigned i = 0; i < pages; ++i) next = NextPage(next);
-  const auto counted = static_cast<uint16_t>(wire + kCrcBytes);
-  const uint8_t header[] = {receive_status_, next, Low(counted), High(counted)};
-  uint8_t page = current_;
-  unsigned offset = 0;
-  Store(page, offset, header);
-  Store(page, offset, frame);
-  std::array<uint8_t, kShortestFrame> padding{};
-  Store(page, offset, std::span(padding).first(wire - frame.size()));
-  current_ = next;
-  Raise(kReceived);
-  return true;
 }
 
 void Ne2000::Raise(uint8_t interrupts) {

@@ -9,6 +9,9 @@
 
 namespace ring3 {
 
+inline constexpr uint64_t kModern = virtio::kVersion1;
+inline constexpr uint8_t kNeedsReset = 0x40;  // status
+
 struct TestBuffer {
   uint32_t address, bytes;
   bool writable = false;

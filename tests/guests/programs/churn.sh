@@ -3,7 +3,7 @@
 set -e
 rm -rf /srv/churn
 mkdir -p /srv/churn && cd /srv/churn
-for package in /root/packages/*.deb; do dpkg -i "$package" >/dev/null 2>&1 || { echo "churn: dpkg -i $package fails"; exit 1; }; done
+for package in /srv/packages/*.deb; do dpkg -i "$package" >/dev/null 2>&1 || { echo "churn: dpkg -i $package fails"; exit 1; }; done
 dpkg --purge nano >/dev/null 2>&1
 less --version >less-version
 for round in 1 2 3; do

@@ -39,11 +39,6 @@ class BranchTables {
 
   /// A table without entries, for code that is to leave at each branch.
   const uint32_t* Nowhere();
-  /// Whether the table selected last has had a slot filled of the page with `eip`.
-  bool Knows(uint32_t eip) const {
-    const uint32_t page = eip >> kPageShift;
-    return page < current_->filled_pages.size() && current_->filled_pages[page];
-  }
   /// Fills a slot of the table selected last; an EIP that it has no slot for is left to Lookup.
   void Insert(uint32_t eip, uint32_t code_offset);
   /// Empties the slot of `eip` in the tables of `mode` that hold `code_offset` there.

@@ -78,7 +78,6 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
   }
   if (block == kNone) block = Translate(key);
   if (!cache_.Get(block).provisional) {
-    if (Paths().Has(FastPath::kWholePages) && !tables_.Knows(eip)) InsertPage(key);
     const Block& b = cache_.Get(block);
     tables_.Insert(eip, b.host_offset);
     if (thunk_cells_ && b.thunk_register) thunk_cells_->Set(*b.thunk_register, eip, b.host_offset);
@@ -90,18 +89,6 @@ CodeLookup Translator::Lookup(uint32_t eip, BlockMode mode) {
     if (b.crosses_page) supervisor_code_pages_[linear.PageNumber() + 1] = b.second_page.PageNumber();
   }
   return {FillOutcome::kMapped, block};
-}
-
-/// An address space that is new here runs what others have run: the page with `key` is met for the first time, and its
-/// blocks are put into the branch table, apart from those that Lookup has more to do for.
-void Translator::InsertPage(const BlockKey& key) {
-  for (const BlockId id : pages_.BlocksOf(key.physical.PageNumber())) {
-    const Block& block = cache_.Get(id);
-    const bool here = block.key.mode == key.mode && block.key.Linear().Page() == key.Linear().Page();
-    if (!here || block.provisional || block.crosses_page || block.thunk_register) continue;
-    tables_.Insert(block.key.eip, block.host_offset);
-    ++stats_.branch_table_inserts;
-  }
 }
 
 void Translator::LinkExit(LinkId link, BlockId target) {

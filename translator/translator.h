@@ -162,7 +162,6 @@ class Translator : public MappingListener, public KindListener {
   std::optional<GuestPhysical> SecondPage(const BlockKey& key);
   std::optional<uint16_t> SoftSiteFor(GuestPhysical site, const GuestInstruction& insn);
   void DisconnectPage(uint32_t linear_page);
-  void InsertPage(const BlockKey& key);
   std::optional<unsigned> ThunkCalledBy(const GuestInstruction& insn, BlockMode mode);
 
   PhysicalMemory& memory_;

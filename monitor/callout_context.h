@@ -111,8 +111,10 @@ inline CalloutResult GoOnAfter(Vcpu& vcpu, Seg changed, Seg also_changed) {
 /// The same where only EIP is new.
 inline CalloutResult GoOnInMode(Vcpu& vcpu) {
   RunContext& run = vcpu.run;
-  const uint32_t code = reinterpret_cast<const uint32_t*>(run.branch_table)[vcpu.cpu.state.eip];
   run.exit_reason = static_cast<uint32_t>(ExitReason::kIndirectMiss);
+  const uint32_t eip = vcpu.cpu.state.eip;
+  if (eip >= BranchTables::SlotsOf(run.callout_context->mode)) return CalloutResult::kLeave;
+  const uint32_t code = reinterpret_cast<const uint32_t*>(run.branch_table)[eip];
   run.target = run.code_base + code;
   return code ? CalloutResult::kDone : CalloutResult::kLeave;
 }

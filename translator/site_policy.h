@@ -38,6 +38,10 @@ class SitePolicy {
   /// The instruction at `site` raised an exception that the host reported by a signal. True when that has happened so
   /// often that it was demoted.
   bool NoteFault(GuestPhysical site);
+  /// Whatever happened there.
+  void Demote(GuestPhysical site) {
+    demoted_.try_emplace(site.value, Demoted{.reason = Reason::kFault, .revocable = true});
+  }
   /// It did so while demoted.
   void NoteDemotedFault(GuestPhysical site);
   /// A demoted site was executed by the interpreter. True when it was promoted again: it runs too often, or

@@ -63,10 +63,22 @@ bool IsPlainOperand(const ZydisDecodedOperand& op) {
   return in_encoding && op.mem.type == ZYDIS_MEMOP_TYPE_MEM && op.size != 0 && op.size <= 8 * kYmmBytes;
 }
 
+/// NOP and PREFETCH name memory that they do not access.
+bool OnlyNamesMemory(const GuestInstruction& insn) {
+  switch (insn.info.meta.category) {
+    case ZYDIS_CATEGORY_NOP:
+    case ZYDIS_CATEGORY_WIDENOP:
+    case ZYDIS_CATEGORY_PREFETCH:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// Whether the instruction, as it stands, works on any address that stands for its one operand in memory. Not so the
 /// x87's, which note where their operands are.
 bool WorksOnAnyAddress(const GuestInstruction& insn) {
-  if (insn.row.unit == Unit::kX87) return false;
+  if (insn.row.unit == Unit::kX87 || OnlyNamesMemory(insn)) return false;
   if (insn.ReachesBeyondOperand()) return false;
   const ZydisDecodedOperand* memory = insn.MemoryOperand();
   if (!memory || !IsPlainOperand(*memory)) return false;

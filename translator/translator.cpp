@@ -157,6 +157,7 @@ void Translator::TranslateInstructions(const BlockKey& key, Block& block, BlockC
       at = insn.length;
       break;
     }
+    if (options_.demote_all && emitter_.SoftMoveFor(insn)) sites_.Demote(key.physical + at);
     if (sites_.IsDemoted(key.physical + at)) {
       emitter_.EmitDemoted(insn, SoftSiteFor(key.physical + at, insn));
     } else if (const auto gpr = ThunkCalledBy(insn, key.mode)) {

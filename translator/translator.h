@@ -32,6 +32,7 @@ struct TranslatorOptions {
   FastPaths fast_paths;
   bool count_executions = false;  // blocks count how often they run (for --stats)
   FILE* dump = nullptr;           // every block, guest and host code side by side
+  bool demote_all = false;        // all memory is accessed as at demoted sites, to test soft accesses
   bool record_blocks = false;     // blocks write a BlockRecord when they are entered
   Sabotage sabotage;              // a wrong translation, to test whoever claims to find such
 };

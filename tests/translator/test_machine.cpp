@@ -37,10 +37,15 @@ uint64_t Gate(uint16_t selector, uint32_t offset, uint16_t attributes, unsigned 
          uint64_t{offset >> 16} << 48;
 }
 
-/// RING3_WITHOUT=all in the environment runs any of these tests without the optional mechanisms.
-TestMachineOptions WithoutFastPaths(TestMachineOptions options) {
-  const char* without = std::getenv("RING3_WITHOUT");
-  if (without && std::strcmp(without, "all") == 0) options.translator.fast_paths = FastPaths::None();
+/// In the environment RING3_WITHOUT=all runs any of these tests without the optional mechanisms, RING3_DEMOTE=all with
+/// soft accesses wherever there can be any.
+TestMachineOptions AsEnvironmentSays(TestMachineOptions options) {
+  const auto says_all = [](const char* name) {
+    const char* value = std::getenv(name);
+    return value && std::strcmp(value, "all") == 0;
+  };
+  if (says_all("RING3_WITHOUT")) options.translator.fast_paths = FastPaths::None();
+  if (says_all("RING3_DEMOTE")) options.translator.demote_all = true;
   return options;
 }
 
@@ -61,7 +66,7 @@ void Crash(int signal, siginfo_t* info, void*) {
 }  // namespace
 
 TestMachine::TestMachine(TestMachineOptions options)
-    : options_(WithoutFastPaths(options)),
+    : options_(AsEnvironmentSays(options)),
       kernel_base_(options.kernel_base),
       mmu_(physical_, {.fast_paths = options.translator.fast_paths}),
       vcpu_{

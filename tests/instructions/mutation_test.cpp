@@ -18,9 +18,11 @@ enum Verdict : int { kMissed = 0, kNoticed = 1, kNeverApplied = 2, kNotShrunk = 
 Verdict Hunt(const Mutation& mutation) {
   constexpr uint64_t kPrograms = 3000;
   constexpr size_t kFewItems = 8;
+  constexpr auto kPatience = std::chrono::milliseconds(500);  // spoilt programs that run for ever are shrunk, too
   Saboteur saboteur(mutation);
   SequenceRunner runner({.cache_bytes = 1u << 20, .dump = saboteur.Dump()});
   saboteur.Attach(runner.Translated());
+  runner.Translated().patience = kPatience;
   const auto fails = [&](const Program& p) { return !runner.Difference(p).empty(); };
   for (uint64_t seed = 1; seed <= kPrograms; ++seed) {
     const Sequence sequence = MakeSequence(seed);

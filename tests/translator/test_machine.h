@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -113,8 +114,14 @@ class TestMachine {
     return value;
   }
 
-  /// Runs until HLT. Throws GuestRunsOn when that takes more than some seconds, or GuestShutDown.
+  /// Runs until HLT. Throws GuestRunsOn when that takes longer than `patience`, or GuestShutDown.
   Outcome Run();
+  /// Processor time after which a translated program is taken to run for ever.
+#ifdef RING3_SANITIZED
+  std::chrono::nanoseconds patience = std::chrono::seconds(60);
+#else
+  std::chrono::nanoseconds patience = std::chrono::seconds(10);
+#endif
   /// Called whenever the engine comes back for attention, and for each deliverable interrupt.
   void (*on_attention)(TestMachine&) = nullptr;
   std::optional<uint8_t> waiting_interrupt;  // delivered once when IF allows

@@ -2,9 +2,13 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <fstream>
+#include <string>
 #include <string_view>
 
 #include "bench/bench.h"
@@ -26,6 +30,24 @@ void OccupyStandardStreams() {
   }
 }
 
+/// --pidfile: there while the machine is.
+class PidFile {
+ public:
+  explicit PidFile(const std::string& path) : path_(path) {
+    if (path_.empty()) return;
+    std::ofstream file(path_);
+    file << getpid() << '\n' << std::flush;
+    if (!file) throw ring3::UsageError(fmt::format("--pidfile {}: {}", path_, std::strerror(errno)));
+  }
+  ~PidFile() {
+    if (!path_.empty()) unlink(path_.c_str());
+  }
+  PidFile(const PidFile&) = delete;
+
+ private:
+  std::string path_;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,6 +63,7 @@ int main(int argc, char** argv) {
     const Options options = ParseOptions(argc, argv);
     CheckHost();
     Machine machine(options);
+    const PidFile pid_file(options.pid_file);
     const int code = machine.Run();
     machine.WriteStats();
     return code;

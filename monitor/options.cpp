@@ -1,6 +1,7 @@
 #include "monitor/options.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -50,17 +51,22 @@ std::vector<std::string> Normalise(const CLI::App& run, int argc, const char* co
     if (!words.empty() && words[0].size() > 2 && words[0][1] != '-') words[0].insert(0, "-");
     return words;
   }
-  if (!kCommands.contains(words[0]) && words[0].starts_with('-')) words.insert(words.begin(), "run");
+  const bool image = !words[0].starts_with('-') && access(words[0].c_str(), F_OK) == 0;
+  if (!kCommands.contains(words[0]) && (words[0].starts_with('-') || image)) words.insert(words.begin(), "run");
   AddSecondDashes(run, words);
   return words;
+}
+
+std::string DeviceNames() {
+  return fmt::format("isa-debug-exit, VGA, {}, {}", DriveList::kDeviceNames, ExpansionDeviceNames());
 }
 
 /// -device isa-debug-exit,iobase=0xf4,iosize=4
 void ParseDevice(const std::string& text, Options& options) {
   Properties properties("--device", text);
   if (properties.First() != "isa-debug-exit") {
-    throw UsageError(fmt::format("--device {}: ring3 has no such device (it has: isa-debug-exit, VGA, {}, {})",
-                                 properties.First(), DriveList::kDeviceNames, ExpansionDeviceNames()));
+    throw UsageError(
+        fmt::format("--device {}: ring3 has no such device (it has: {})", properties.First(), DeviceNames()));
   }
   const std::string port = properties.Take("iobase").value_or("0x501"), count = properties.Take("iosize").value_or("2");
   properties.ExpectNothingElse("iobase, iosize");
@@ -169,12 +175,14 @@ void CheckGuest(const Options& options) {
   if (!options.UsesFirmware() && options.bios.empty()) return;
   for (const auto& [name, value] :
        {std::pair{"--kernel", &options.kernel}, {"--initrd", &options.initrd}, {"--append", &options.append}}) {
-    if (!value->empty()) throw UsageError(fmt::format("{} means nothing to a --bios, which boots by itself", name));
+    if (!value->empty())
+      throw UsageError(fmt::format("{} means nothing to firmware, which boots by itself: it goes with --kernel", name));
   }
 }
 
 void ParseSerials(Options& options, const RawOptions& raw) {
   if (options.control.MonitorOnStdio()) options.serials = {"none"};
+  if (raw.qemu.no_defaults) options.serials = {"none"};
   if (!raw.serials.empty()) options.serials = raw.serials;
   if (options.serials.size() > Board::kSerialPorts)
     throw UsageError(fmt::format("--serial: there are {} ports, COM1 to COM4", Board::kSerialPorts));
@@ -233,6 +241,8 @@ void Check(Options& options, const RawOptions& raw) {
   options.fast_paths = ParseFastPaths(raw.with, raw.without);
   CheckEngine(options, raw);
   ParseDevices(options, raw);
+  if (raw.qemu.no_defaults && options.display.vga_model.empty() && !options.display.vga_device)
+    options.display.vga_model = "none";
   ParseDisplayOptions(options.display);
   // The terminal is the screen's.
   if (options.display.front_end == FrontEndKind::kCurses) {
@@ -246,17 +256,21 @@ void Check(Options& options, const RawOptions& raw) {
   if (!(options.max_seconds >= 0 && options.max_seconds <= kLongest)) {
     throw UsageError("--max-seconds wants a positive number of seconds");
   }
+  options.cpu_model = CpuModelName(options.cpu_model);
   FindCpuModel(options.cpu_model.empty() ? CpuModels().front().name : options.cpu_model);
 }
 
-/// --without help, --cpu help
+/// --without help, --cpu help and so on
 void PrintListAskedFor(const Options& options, const RawOptions& raw) {
-  const bool fast_paths = std::find(raw.without.begin(), raw.without.end(), "help") != raw.without.end();
-  if (!fast_paths && options.cpu_model != "help") return;
-  if (fast_paths) {
+  const auto asked = [](const std::vector<std::string>& words) { return std::ranges::count(words, "help") > 0; };
+  if (asked(raw.without)) {
     PrintFastPaths();
-  } else {
+  } else if (asked(raw.devices)) {
+    fmt::print("{}\n", DeviceNames());
+  } else if (options.cpu_model == "help") {
     for (const CpuModel& model : CpuModels()) fmt::print("{}\n", model.name);
+  } else if (!PrintQemuList(raw.qemu)) {
+    return;
   }
   std::exit(exit_code::kSuccess);
 }

@@ -32,7 +32,7 @@ void AddControlOptions(CLI::App& app, ControlOptions& control) {
   app.add_option_function<std::string>(
       "--control", [&control](const std::string& path) { control.qmp.push_back("unix:" + path); },
       "the same as --qmp unix:PATH; what ring3 type, ring3 quit and so on connect to");
-  app.add_option("--monitor", control.monitors, "the human monitor: stdio, unix:PATH, tcp:HOST:PORT or none");
+  app.add_option("--monitor", control.monitors, "the human monitor: stdio, unix:PATH, tcp:HOST:PORT, none or null");
   app.add_option_function<std::string>(
       "--name", [&control](const std::string& text) { control.name = GuestName(text); },
       "the guest's name, as QMP tells it");
@@ -47,7 +47,7 @@ void CheckControlOptions(Options& options) {
   }
   for (const std::string& place : control.qmp) ParseSocketAddress(place, "--qmp");
   for (const std::string& place : control.monitors) {
-    if (place != "stdio" && place != "none") ParseSocketAddress(place, "--monitor");
+    if (place != "stdio" && place != "none" && place != "null") ParseSocketAddress(place, "--monitor");
   }
   const auto on_stdio = std::ranges::count(control.monitors, "stdio");
   if (on_stdio == 0) return;

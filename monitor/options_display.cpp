@@ -89,6 +89,11 @@ void AddDisplayOptions(CLI::App& app, DisplayOptions& options) {
   app.add_option("--display", options.display,
                  "who shows the screen: vnc[:PORT] or vnc=HOST:DISPLAY (,password-file=F), sdl, curses or none");
   app.add_option("--vnc", options.vnc_spelling, "HOST:DISPLAY, as --display vnc=")->group("");
+  for (const char* kind : {"sdl", "curses"}) {
+    app.add_flag_callback(
+           std::string("--") + kind, [&options, kind] { options.display = kind; }, "as --display")
+        ->group("");
+  }
   app.add_option("--vga", options.vga_model, "std, or none for a machine without a display adapter");
   app.add_option("--screenshot-at", options.screenshot_texts,
                  "SECONDS:FILE: what the screen shows then, as PNG (PPM for .ppm); may be repeated")
@@ -97,6 +102,7 @@ void AddDisplayOptions(CLI::App& app, DisplayOptions& options) {
 
 void ParseVgaDevice(const std::string& text, DisplayOptions& options) {
   Properties properties("--device", text);
+  options.vga_device = true;
   const auto number = [&](const char* key, uint16_t otherwise, uint16_t least, uint16_t most) {
     const auto value = properties.Take(key);
     if (!value) return otherwise;

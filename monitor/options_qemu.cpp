@@ -3,11 +3,13 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cctype>
 #include <chrono>
 #include <ctime>
 #include <utility>
 
+#include "monitor/cpu/cpu_model.h"
 #include "monitor/cpu/fault.h"
 
 namespace ring3 {
@@ -44,13 +46,14 @@ void SetAccelerator(const std::string& name, const char* option, std::string& en
   engine = wanted;
 }
 
-/// -accel tcg or kvm; of several, as in "kvm:tcg", the first.
+/// -accel tcg or kvm.
 void ApplyAccelerator(const std::string& text, const char* option, std::string& engine) {
   bool first = true;
   for (const Property& property : Properties(text)) {
     const bool one_thread = property == Property{"thread", "single"};
     if (first) {
-      SetAccelerator(property.first == "accel" ? property.second : property.first, option, engine);
+      const std::string& names = property.first == "accel" ? property.second : property.first;
+      SetAccelerator(names.substr(0, names.find(':')), option, engine);
     } else if (!one_thread) {
       Unknown(option, property, "tcg, kvm, thread=single");
     }
@@ -58,20 +61,28 @@ void ApplyAccelerator(const std::string& text, const char* option, std::string& 
   }
 }
 
+/// What makes no difference to this machine, or only to the host's memory.
+bool IsWithoutEffect(const Property& property) {
+  const auto& [name, value] = property;
+  return name == "dump-guest-core" || name == "mem-merge" ||
+         ((name == "usb" || name == "smm" || name == "graphics") && value == "off");
+}
+
+/// Of several accelerators, as in "kvm:tcg", the first counts.
 void ApplyMachine(const std::string& text, std::string& engine, Options& options) {
   for (const Property& property : Properties(text)) {
     const auto& [name, value] = property;
     const bool type = value.empty() || name == "type";
     const std::string& wanted = value.empty() ? name : value;
-    if (type && (wanted == "pc" || wanted == "pc-i440fx")) continue;
+    if (type && (wanted == "pc" || wanted.starts_with("pc-i440fx"))) continue;
     if (type) throw UsageError(fmt::format("--machine {}: ring3 has 'pc' only", wanted));
     if (name == "accel") {
-      SetAccelerator(value, "--machine accel", engine);
+      SetAccelerator(value.substr(0, value.find(':')), "--machine accel", engine);
     } else if (name == "hpet" && (value == "on" || value == "off")) {
       options.hpet = value == "on";
     } else if (name == "vmport" && (value == "on" || value == "off" || value == "auto")) {
       options.vm_port = value != "off";
-    } else if (name != "usb" || value != "off") {
+    } else if (!IsWithoutEffect(property)) {
       Unknown("--machine", property, "pc, accel=tcg|kvm, hpet=on|off, vmport=on|off");
     }
   }
@@ -120,6 +131,18 @@ uint64_t DateNs(const std::string& text) {
 /// Words that begin like an option but are the value of one: negative numbers.
 bool IsNumber(const std::string& word) { return std::isdigit(static_cast<unsigned char>(word[1])) != 0; }
 
+/// -m, -m128M, or flags like -sS.
+bool IsShortOption(const CLI::App& command, const std::string& word) {
+  const auto find = [&command](char letter) { return command.get_option_no_throw(std::string("-") + letter); };
+  const CLI::Option* first = find(word[1]);
+  if (!first || word.size() == 2) return first != nullptr;
+  if (first->get_items_expected_max() != 0) return IsNumber(word.substr(1));
+  return std::all_of(word.begin() + 2, word.end(), [&](char letter) {
+    const CLI::Option* option = find(letter);
+    return option && option->get_items_expected_max() == 0;
+  });
+}
+
 }  // namespace
 
 void AddQemuOptions(CLI::App& app, QemuSpellings& spellings) {
@@ -131,12 +154,18 @@ void AddQemuOptions(CLI::App& app, QemuSpellings& spellings) {
   app.add_option("--rtc", spellings.rtc, "the real-time clock's start: base=utc, base=localtime or base=DATE");
   app.add_option("-k", spellings.keyboard, "the keyboard's layout: en-us")->group("");
   app.add_option("--parallel", spellings.parallel, "none")->group("");
+  app.add_option("--pidfile", spellings.pid_file, "write the process's number to this file")->group("");
+  app.add_flag("--nodefaults", spellings.no_defaults, "neither COM1 nor a display adapter unless asked for")->group("");
+  app.add_flag_callback(
+         "--no-user-config", [] {}, "ring3 has no configuration files")
+      ->group("");
   app.add_flag("--nographic", spellings.nographic, "no display, and the console on this terminal, for firmware too");
 }
 
 void ApplyQemuOptions(const QemuSpellings& spellings, std::string& engine, Options& options) {
   options.nographic = spellings.nographic;
   if (spellings.no_hpet) options.hpet = false;
+  options.pid_file = spellings.pid_file;
   if (!spellings.machine.empty()) ApplyMachine(spellings.machine, engine, options);
   if (!spellings.accelerator.empty()) ApplyAccelerator(spellings.accelerator, "--accel", engine);
   if (spellings.kvm) SetAccelerator("kvm", "--enable-kvm", engine);
@@ -151,17 +180,13 @@ void ApplyQemuOptions(const QemuSpellings& spellings, std::string& engine, Optio
 
 void AddSecondDashes(const CLI::App& command, std::vector<std::string>& words) {
   for (std::string& word : words) {
-    if (word.size() < 3 || word[0] != '-' || word[1] == '-' || IsNumber(word)) continue;
+    if (word.size() < 2 || word[0] != '-' || word[1] == '-' || IsNumber(word)) continue;
     const std::string name = word.substr(1, word.find('=') - 1);
     if (command.get_option_no_throw("--" + name)) {
       word.insert(0, "-");
-      continue;
-    }
-    // -m128M is the short option -m; -sS are two flags.
-    const CLI::Option* letter = command.get_option_no_throw(word.substr(0, 2));
-    const bool flags = letter && letter->get_items_expected_max() == 0;
-    if (!letter || (flags && !command.get_option_no_throw("-" + word.substr(2, 1))))
+    } else if (!IsShortOption(command, word)) {
       throw UsageError(fmt::format("{}: ring3 has no such option (ring3 run --help lists them)", word));
+    }
   }
 }
 
@@ -173,13 +198,26 @@ std::optional<uint64_t> ParseRtc(const std::string& text) {
       start = LocalTimeNs();
     } else if (name == "base" && value != "utc") {
       start = DateNs(value);
-    } else if (name == "base" || property == Property{"clock", "vm"} || property == Property{"driftfix", "none"}) {
+    } else if (name == "base" || property == Property{"clock", "vm"} || property == Property{"clock", "host"} ||
+               property == Property{"driftfix", "none"}) {
       continue;
     } else {
-      Unknown("--rtc", property, "base=utc, base=localtime, base=DATE, clock=vm");
+      Unknown("--rtc", property, "base=utc, base=localtime, base=DATE, clock=host, clock=vm");
     }
   }
   return start;
+}
+
+std::string CpuModelName(const std::string& text) {
+  if (text == "host") return "max";
+  return text == "qemu32" || text == "kvm32" ? CpuModels().front().name : text;
+}
+
+bool PrintQemuList(const QemuSpellings& spellings) {
+  const bool accelerators = spellings.accelerator == "help";
+  if (!accelerators && spellings.machine != "help") return false;
+  fmt::print("{}", accelerators ? "tcg (binary translation)\nkvm\n" : "pc (i440FX, PIIX)\n");
+  return true;
 }
 
 std::string MemorySize(const std::string& text) { return text.starts_with("size=") ? text.substr(5) : text; }

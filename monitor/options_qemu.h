@@ -16,9 +16,10 @@ namespace ring3 {
 /// What these options said, to be looked at when all is known.
 struct QemuSpellings {
   std::string machine, accelerator, processors, rtc, keyboard;
+  std::string pid_file;
   std::vector<std::string> parallel;
   bool kvm = false, nographic = false;
-  bool no_hpet = false;
+  bool no_hpet = false, no_defaults = false;
 };
 
 void AddQemuOptions(CLI::App& app, QemuSpellings& spellings);
@@ -31,6 +32,11 @@ void AddSecondDashes(const CLI::App& command, std::vector<std::string>& words);
 
 /// --rtc base=utc|localtime|DATE: the time of day to start with, in nanoseconds since 1970; nothing for the host's.
 std::optional<uint64_t> ParseRtc(const std::string& text);
+
+/// ring3's name of what QEMU calls host, qemu32 or kvm32; other names stay.
+std::string CpuModelName(const std::string& text);
+/// -machine help, -accel help: prints it and returns true.
+bool PrintQemuList(const QemuSpellings& spellings);
 
 /// "size=256M" or "256M": the latter.
 std::string MemorySize(const std::string& text);

@@ -44,6 +44,11 @@ void AddStorageOptions(CLI::App& run, Options& options) {
          },
          "file=F,if=ide|floppy|virtio|none,index=N,media=disk|cdrom,format=raw|qcow2,readonly=on,snapshot=on,...")
       ->type_name("PROPERTIES");
+  run.add_option_function<std::string>(
+         "image",
+         [&options](const std::string& file) { options.drive_list.AddAt(DriveBus::kIde, 0, DriveMedia::kDisk, file); },
+         "the same as --hda")
+      ->type_name("F");
   run.add_flag("--snapshot", options.snapshot, "throw away at the end what the guest writes to its disks");
 }
 

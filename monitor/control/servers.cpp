@@ -49,7 +49,7 @@ void ControlServers::AddGdb() {
 }
 
 void ControlServers::AddMonitor(const std::string& place) {
-  if (place == "none") return;
+  if (place == "none" || place == "null") return;
   control_.AddCharacterDevice({"compat_monitor0", place});
   if (place == "stdio") return stdio_.ReadInput();
   AddServer(ParseSocketAddress(place, "--monitor"), "--monitor", kMostClients,

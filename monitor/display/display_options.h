@@ -36,6 +36,7 @@ struct DisplayOptions {
 
   // As written, until ParseDisplayOptions().
   std::string display, vnc_spelling, vga_model;
+  bool vga_device = false;  // --device VGA
   std::vector<std::string> screenshot_texts;
 };
 

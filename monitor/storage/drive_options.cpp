@@ -93,6 +93,14 @@ void SetCache(DriveOptions& drive, const std::string& value) {
   }
 }
 
+/// What QEMU's users may choose of how the host is asked, and here makes no difference.
+bool IsHostDetail(const std::string& key, const std::string& value) {
+  if (key == "aio") return value == "threads" || value == "native" || value == "io_uring";
+  if (key == "discard") return value == "ignore" || value == "off" || value == "unmap" || value == "on";
+  if (key == "detect-zeroes") return value == "off" || value == "on" || value == "unmap";
+  return (key == "werror" || key == "rerror") && value == "report";
+}
+
 void CheckSerial(const std::string& serial) {
   if (serial.size() > kLongestSerial)
     throw UsageError(fmt::format("-drive serial={}: at most {} characters", serial, kLongestSerial));
@@ -156,7 +164,7 @@ void DriveList::AddDescribed(const std::string& text) {
       SetCache(drive, value);
     } else if (key == "bootindex") {
       drive.boot_index = ParseBootIndex(value);
-    } else {
+    } else if (!IsHostDetail(key, value)) {
       throw UsageError(
           fmt::format("-drive has no property '{}' (file, if, index, bus, unit, media, format, readonly, "
                       "snapshot, id, serial, cache, bootindex)",

@@ -151,7 +151,7 @@ BoardEvents Machine::MakeBoardEvents() {
     if (engine_) engine_->SetA20(enabled);
   };
   events.reset = [this] { request_ = Request::kReset, engine_->Kick(); };
-  events.power_off = [this] { Stop(exit_code::kSuccess, ShutdownCause::kGuestShutdown); };
+  events.power_off = [this] { EndGuest(exit_code::kSuccess, ShutdownCause::kGuestShutdown); };
   events.debug_exit = [this](int code) { Stop(code, ShutdownCause::kGuestShutdown); };
   events.ignore_fpu_error = [this] { engine_->IgnoreFpuError(); };
   events.interrupt_changed = [this] {
@@ -214,7 +214,7 @@ void Machine::ResetMachine() {
   request_ = Request::kNone;
   board_.FlushOutput();
   if (options_.no_reboot) {
-    Stop(exit_code::kSuccess, ShutdownCause::kGuestReset);
+    EndGuest(exit_code::kSuccess, ShutdownCause::kGuestReset);
     return;
   }
   board_.Reset();
@@ -222,6 +222,14 @@ void Machine::ResetMachine() {
   if (storage_) storage_->Reset();
   StartGuest();
   control_->NoteReset();
+}
+
+/// The run ends with the guest, or waits for the user to have seen what became of it.
+void Machine::EndGuest(int code, ShutdownCause cause) {
+  if (!options_.no_shutdown) return Stop(code, cause);
+  if (control_->State() == RunState::kShutdown) return;
+  control_->NoteShutdown(cause, code);
+  control_->Pause(RunState::kShutdown);
 }
 
 void Machine::Stop(int code, ShutdownCause cause) {

@@ -69,7 +69,9 @@ class Machine : private KindListener {
   void ArmTimer();
   void FollowLockstep();
   void NoticeDeadline();
+  void EndGuest(int code, ShutdownCause cause);
   void Stop(int code, ShutdownCause cause = ShutdownCause::kHostError);
+  void ReportGuest(const char* title);
   void ReportEnd(const char* title);
 
   Options options_;

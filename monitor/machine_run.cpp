@@ -9,6 +9,7 @@ namespace ring3 {
 namespace {
 
 constexpr uint64_t kRelaxPeriodNs = kNanosecondsPerSecond / 4;
+constexpr const char* kTripleFault = "triple fault: the guest's processor shut down";
 
 timespec ToTimespec(uint64_t ns) {
   return {.tv_sec = static_cast<time_t>(ns / kNanosecondsPerSecond),
@@ -34,7 +35,7 @@ int Machine::Run() {
     RunLoop();
   } catch (const TripleFault&) {
     triple_fault = true;
-    ReportEnd("triple fault: the guest's processor shut down");
+    ReportEnd(kTripleFault);
   } catch (const EngineFailure& failure) {
     ReportEnd(failure.what());
   }
@@ -54,10 +55,14 @@ int Machine::Run() {
   return exit_code_;
 }
 
-void Machine::ReportEnd(const char* title) {
+void Machine::ReportGuest(const char* title) {
   board_.FlushOutput();
   RawTerminal::Restore();
   engine_->Report(stderr, title);
+}
+
+void Machine::ReportEnd(const char* title) {
+  ReportGuest(title);
   exit_code_ = exit_code::kInternal;
   control_->NoteShutdown(ShutdownCause::kGuestPanic, exit_code_);
 }
@@ -70,8 +75,14 @@ void Machine::RunLoop() {
     } catch (const TripleFault&) {
       // The board's logic answers a shutdown with RESET. Where there is no firmware to start over with, or the user
       // wants to see what became of the guest, it ends the run.
-      if (!options_.UsesFirmware() || options_.no_reboot || recorder_) throw;
-      ResetMachine();
+      if (options_.UsesFirmware() && !options_.no_reboot && !recorder_) {
+        ResetMachine();
+      } else if (options_.no_shutdown && !recorder_) {
+        ReportGuest(kTripleFault);
+        EndGuest(exit_code::kInternal, ShutdownCause::kGuestPanic);
+      } else {
+        throw;
+      }
     }
   }
 }

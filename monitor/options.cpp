@@ -124,6 +124,8 @@ void AddMachineOptions(CLI::App& app, Options& options, RawOptions& raw) {
   app.add_option("--engine", raw.engine, "what runs the guest: bt (binary translation) or kvm (/dev/kvm)")
       ->default_str("bt");
   app.add_flag("--no-reboot", options.no_reboot, "a guest's reboot ends ring3");
+  app.add_flag("--no-shutdown", options.no_shutdown,
+               "a guest that ends is stopped, to be looked at until ring3 is told to quit");
   app.add_option("--stats", options.stats_file, "write counters of the run to this file, as JSON (- for stderr)");
   app.add_option("--dump", options.dump_file,
                  "write every translated block, guest and host code, to this file (- for stderr)");

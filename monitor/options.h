@@ -52,6 +52,7 @@ struct Options {
   EngineKind engine = EngineKind::kBinaryTranslation;
   std::string cpu_model;  // empty: the default
   bool no_reboot = false;
+  bool no_shutdown = false;
   std::string pid_file;                                 // empty: none
   std::string stats_file, trace_exits_file, dump_file;  // empty: off
   uint64_t cache_bytes = 32u << 20;

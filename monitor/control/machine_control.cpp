@@ -31,7 +31,7 @@ void MachineControl::Pause(RunState why, DebugEvent event) {
 }
 
 void MachineControl::Resume() {
-  if (state_ == RunState::kRunning) return;
+  if (state_ == RunState::kRunning || state_ == RunState::kShutdown) return;
   state_ = RunState::kRunning;
   parts_.clock.Start();
   parts_.engine.HideTimeStamps(__rdtsc() - stopped_time_stamp_);
@@ -85,6 +85,7 @@ void MachineControl::Quit(int exit_code) {
 
 void MachineControl::NoteReset() {
   keys_.Clear();
+  if (state_ == RunState::kShutdown) state_ = RunState::kPrelaunch;
   const bool by_guest = !std::exchange(reset_by_host_, false);
   Tell([&](ControlListener& listener) { listener.WasReset(by_guest); });
 }

@@ -21,9 +21,13 @@ namespace ring3 {
 enum class RunState : uint8_t {
   kPrelaunch,  // was told to wait before the first instruction
   kRunning,
-  kPaused,  // by the user
-  kDebug,   // by a debugger
+  kPaused,    // by the user
+  kDebug,     // by a debugger
+  kShutdown,  // the guest has ended; a reset starts it anew
 };
+
+/// What a guest that has ended is refused with.
+inline constexpr const char* kNeedsReset = "Resetting the Virtual Machine is required";
 
 /// What a debugger's stop was for.
 struct DebugEvent {
@@ -83,6 +87,7 @@ class MachineControl {
   bool Running() const { return state_ == RunState::kRunning; }
   /// The guest stops, and its time with it. Nothing when it is stopped already.
   void Pause(RunState why = RunState::kPaused, DebugEvent event = {});
+  /// Nothing when it runs already, or has ended.
   void Resume();
   /// Executes one instruction, or as many as EIP stays in [first, end), and stops again.
   void Step(GuestLinear first = {}, GuestLinear end = {});

@@ -104,6 +104,7 @@ Json Stop(const CommandContext& context, const Json&) {
 }
 
 Json Continue(const CommandContext& context, const Json&) {
+  if (context.control.State() == RunState::kShutdown) throw CommandError(kGeneric, kNeedsReset);
   context.control.Resume();
   return Nothing();
 }

@@ -67,6 +67,8 @@ std::string_view NameOf(RunState state) {
       return "paused";
     case RunState::kDebug:
       return "debug";
+    case RunState::kShutdown:
+      return "shutdown";
   }
   return "";
 }
@@ -168,6 +170,7 @@ std::string HumanMonitor::Stop(const Words&) {
 }
 
 std::string HumanMonitor::Continue(const Words&) {
+  if (control_.State() == RunState::kShutdown) throw std::runtime_error(kNeedsReset);
   control_.Resume();
   return {};
 }

@@ -62,6 +62,34 @@ TEST_CASE("control: a guest's own end is an event, too", "[control]") {
   CHECK(machine.process.Wait().exit_code == 0);
 }
 
+TEST_CASE("control: with --no-shutdown a guest that has ended can be looked at, and reset", "[control]") {
+  Machine machine({"-no-shutdown"}, "none");
+  QmpClient client(machine.qmp);
+  while (client.Ask("query-status")["return"]["status"] == "running") usleep(10'000);
+  CHECK(client.Ask("query-status")["return"]["status"] == "shutdown");
+  CHECK(client.Ask("cont")["error"]["desc"] == "Resetting the Virtual Machine is required");
+  client.Ask("system_reset");
+  CHECK(client.Sees("RESET"));
+  CHECK(client.Ask("query-status")["return"]["status"] == "prelaunch");
+  client.Ask("cont");
+  CHECK(client.Sees("SHUTDOWN"));
+  client.Ask("quit");
+  CHECK(machine.process.Wait().exit_code == 0);
+}
+
+TEST_CASE("control: with --no-shutdown a triple fault is reported, and its registers can be asked for", "[control]") {
+  Machine machine({"-no-reboot", "-no-shutdown"}, "triple");
+  QmpClient client(machine.qmp);
+  while (client.Ask("query-status")["return"]["status"] == "running") usleep(10'000);
+  CHECK(client.Ask("query-status")["return"]["status"] == "shutdown");
+  const Json registers = client.Ask("human-monitor-command", {{"command-line", "info registers"}});
+  CHECK(registers["return"].get<std::string>().find("EIP=") != std::string::npos);
+  client.Ask("quit");
+  const Outcome outcome = machine.process.Wait();
+  CHECK(outcome.exit_code == 0);
+  CHECK(outcome.err.find("triple fault") != std::string::npos);
+}
+
 TEST_CASE("control: requests that cannot be met", "[control]") {
   Machine machine;
   QmpClient client(machine.qmp);

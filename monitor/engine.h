@@ -100,6 +100,8 @@ class Engine {
   virtual void Report(FILE* out, const char* title) = 0;
   /// Counters of the run as JSON.
   virtual void WriteStats(FILE* out, double seconds) = 0;
+  /// Throws UsageError when a file that the run was to be recorded in has not taken all of it.
+  virtual void CheckReports() {}
 };
 
 }  // namespace ring3

@@ -17,7 +17,7 @@ const char* NameOf(ExitReason reason) {
   return kNames[static_cast<unsigned>(reason)];
 }
 
-ExitTrace::ExitTrace(const std::string& path) {
+ExitTrace::ExitTrace(const std::string& path) : path_(path) {
   if (path.empty()) return;
   file_ = std::fopen(path.c_str(), "w");
   if (!file_) throw UsageError(fmt::format("cannot write exit trace {}: {}", path, std::strerror(errno)));

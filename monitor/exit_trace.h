@@ -7,6 +7,7 @@
 #include <string>
 
 #include "monitor/cpu/cpu_state.h"
+#include "monitor/report_file.h"
 #include "translator/vcpu.h"
 
 namespace ring3 {
@@ -28,6 +29,8 @@ class ExitTrace {
   }
   /// Oldest first.
   void Print(FILE* out) const;
+  /// Throws UsageError when the file does not take what was recorded.
+  void Check() const { CheckReport(file_, path_); }
 
  private:
   struct Entry {
@@ -40,6 +43,7 @@ class ExitTrace {
 
   std::array<Entry, kKept> last_{};
   uint64_t count_ = 0;
+  std::string path_;
   FILE* file_ = nullptr;
 };
 

@@ -261,10 +261,16 @@ void Machine::ConnectTerminal(unsigned port) {
   consoles_[port]->OnRoom([this] { engine_->Kick(); });  // the reader may hold more
 }
 
-void Machine::WriteStats() {
+void Machine::WriteReports() {
+  engine_->CheckReports();
+  CheckReport(firmware_log_, options_.firmware_log);
   if (!stats_) return;
   const double seconds = static_cast<double>(HostClock().NowNs() - start_ns_) / 1e9;
-  engine_->WriteStats(stats_, seconds);
+  try {
+    engine_->WriteStats(stats_, seconds);
+  } catch (const std::system_error&) {  // told below, with the name
+  }
+  CheckReport(stats_, options_.stats_file);
 }
 
 }  // namespace ring3

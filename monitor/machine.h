@@ -42,7 +42,8 @@ class Machine : private KindListener {
 
   /// Runs until the guest or the user ends it. Returns the program's exit code.
   int Run();
-  void WriteStats();
+  /// At the end. Throws UsageError for a file that did not take all that went to it.
+  void WriteReports();
 
  private:
   enum class Request : uint8_t { kNone, kReset, kStop };

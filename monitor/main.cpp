@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
     Machine machine(options);
     const PidFile pid_file(options.pid_file);
     const int code = machine.Run();
-    machine.WriteStats();
+    machine.WriteReports();
     return code;
   } catch (const UsageError& error) {
     fmt::print(stderr, "ring3: {}\n", error.what());

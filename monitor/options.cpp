@@ -277,6 +277,21 @@ void PrintListAskedFor(const Options& options, const RawOptions& raw) {
   std::exit(exit_code::kSuccess);
 }
 
+/// What CLI11 found wrong, in words that say what to do.
+std::string Explain(const CLI::ParseError& error, const std::vector<std::string>& words, const CLI::App& app) {
+  const std::string text = error.what();
+  const std::string option = text.substr(0, text.find(':'));
+  if (text.starts_with("A subcommand is required")) {
+    return words.empty() ? "say what to do: ring3 run boots a guest (ring3 --help lists the commands)"
+                         : fmt::format("there is no command '{}' (ring3 --help lists them)", words.front());
+  }
+  if (text.find("At Most 1 required") != std::string::npos) return option + " is given more than once; say it once";
+  if (text.ends_with(" missing") && text.find("1 required") != std::string::npos)
+    return fmt::format("{} needs a value behind it (ring3 {}--help lists the options)",
+                       option.empty() ? words.back() : option, app.got_subcommand("demo") ? "demo " : "run ");
+  return text + " (ring3 --help lists the options)";
+}
+
 }  // namespace
 
 uint64_t ParseSize(const std::string& text, uint64_t default_unit, const std::string& what) {
@@ -314,14 +329,13 @@ Options ParseOptions(int argc, const char* const* argv) {
   CLI::App* demo = app.add_subcommand("demo", "boot the built-in guest");
   demo->add_option("--append", options.append, "words for the guest: checks=quick, e9");
   AddMachineOptions(*demo, options, raw);
+  const std::vector<std::string> words = Normalise(*run, argc, argv);
   try {
-    std::vector<std::string> words = Normalise(*run, argc, argv);
-    std::reverse(words.begin(), words.end());
-    app.parse(words);
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
   } catch (const CLI::Success& done) {
     std::exit(app.exit(done));
   } catch (const CLI::ParseError& error) {
-    throw UsageError(fmt::format("{} (ring3 --help lists the options)", error.what()));
+    throw UsageError(Explain(error, words, app));
   }
   options.command = demo->parsed() ? Command::kDemo : Command::kRun;
   ParseSerials(options, raw);

@@ -1,7 +1,11 @@
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 
 #include "devices/vga/edid.h"
 #include "monitor/cpu/fault.h"
@@ -74,12 +78,29 @@ void ParseVncSpelling(DisplayOptions& options) {
   ParseVncProperties(parts, "-vnc " + options.vnc_spelling, options.vnc);
 }
 
+/// So that a misspelt folder is told at the start, not when the moment has passed. Leaves what is there as it is.
+void CheckWritable(const std::string& file) {
+  const std::filesystem::path path(file);
+  std::error_code unused;
+  const auto status = std::filesystem::status(path, unused);
+  int error = 0;
+  if (std::filesystem::is_directory(status)) {
+    error = EISDIR;
+  } else {
+    const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    const bool exists = std::filesystem::exists(status);
+    if (access((exists ? path : folder).c_str(), W_OK) != 0) error = errno;
+  }
+  if (error) throw UsageError(fmt::format("cannot write a screenshot to {}: {}", file, std::strerror(error)));
+}
+
 Screenshot ParseScreenshot(const std::string& text) {
   char* end = nullptr;
   const double seconds = std::strtod(text.c_str(), &end);
   if (end == text.c_str() || *end != ':' || !end[1] || !(seconds >= 0 && seconds <= kLongestSeconds)) {
     throw UsageError(fmt::format("--screenshot-at {}: say SECONDS:FILE, like 10:screen.png", text));
   }
+  CheckWritable(end + 1);
   return {seconds, end + 1};
 }
 

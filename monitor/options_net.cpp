@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -122,7 +123,10 @@ SlirpOptions TakeSlirp(Properties& properties) {
   slirp.hostname = properties.Take("hostname").value_or("");
   slirp.domain = properties.Take("domainname").value_or("");
   slirp.dns_search = properties.TakeAll("dnssearch");
+  std::error_code unused;
   slirp.tftp_folder = properties.Take("tftp").value_or("");
+  if (!slirp.tftp_folder.empty() && !std::filesystem::is_directory(slirp.tftp_folder, unused))
+    properties.Refuse(fmt::format("tftp={}: there is no such folder", slirp.tftp_folder));
   slirp.tftp_server_name = properties.Take("tftp-server-name").value_or("");
   slirp.boot_file = properties.Take("bootfile").value_or("");
   for (const std::string& text : properties.TakeAll("hostfwd")) slirp.forwards.push_back(ParseForward(text));

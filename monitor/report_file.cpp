@@ -17,6 +17,11 @@ FILE* OpenReport(const std::string& path) {
   return file;
 }
 
+void CheckReport(FILE* file, const std::string& path) {
+  if (!file || (std::fflush(file) == 0 && !std::ferror(file))) return;
+  throw UsageError(fmt::format("cannot write {}: {}", path, std::strerror(errno)));
+}
+
 void CloseReport(FILE* file) {
   if (file && file != stderr) std::fclose(file);
 }

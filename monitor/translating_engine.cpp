@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <system_error>
+
 #include "monitor/cpu/fault.h"
 #include "monitor/crash_report.h"
 #include "monitor/numbers.h"
@@ -54,6 +56,7 @@ TranslatorOptions MakeTranslatorOptions(const Options& options, FILE* dump) {
 TranslatingEngine::TranslatingEngine(PhysicalMemory& physical, PortBus& ports, const CpuModel& model,
                                      const Options& options, lockstep::Recorder* recorder)
     : recorder_(recorder),
+      dump_path_(options.dump_file),
       dump_(OpenReport(options.dump_file)),
       mmu_(physical, {.fast_paths = PathsFor(options)}),
       linear_(physical, PathsFor(options)),
@@ -77,6 +80,20 @@ void TranslatingEngine::SetState(const CpuState& state) {
   vcpu_.cpu.PagingChanged();
   vcpu_.cpu.DebugRegistersChanged();
   if (recorder_) recorder_->GuestLoaded();
+}
+
+EngineStop TranslatingEngine::Run() {
+  try {
+    return loop_.Run();
+  } catch (const std::system_error&) {  // fmt says neither which file it was nor what to do
+    CheckReports();
+    throw;
+  }
+}
+
+void TranslatingEngine::CheckReports() {
+  CheckReport(dump_, dump_path_);
+  trace_.Check();
 }
 
 CpuState TranslatingEngine::State() {

@@ -20,7 +20,7 @@ class TranslatingEngine final : public Engine {
 
   const char* Name() const override { return "bt"; }
   void SetState(const CpuState& state) override;
-  EngineStop Run() override { return loop_.Run(); }
+  EngineStop Run() override;
   void SetInterruptWaiting(bool waiting) override { loop_.SetInterruptWaiting(waiting); }
   void DeliverInterrupt(uint8_t vector) override { loop_.DeliverInterrupt(vector); }
   void Kick() override { vcpu_.run.kick = 1; }
@@ -41,9 +41,11 @@ class TranslatingEngine final : public Engine {
   void Relax() override { translator_.Relax(); }
   void Report(FILE* out, const char* title) override;
   void WriteStats(FILE* out, double seconds) override;
+  void CheckReports() override;
 
  private:
   lockstep::Recorder* const recorder_;
+  const std::string dump_path_;
   FILE* dump_;
   ShadowMmu mmu_;
   LinearMemory linear_;

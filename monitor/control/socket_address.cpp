@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "monitor/cpu/fault.h"
+#include "monitor/numbers.h"
 
 namespace ring3 {
 namespace {
@@ -118,6 +119,8 @@ SocketAddress ParseSocketAddress(const std::string& text, const std::string& opt
     if (colon < 4 || address.port.empty()) {
       throw UsageError(fmt::format("{} {}: say tcp:HOST:PORT, or tcp::PORT for this machine only", option, text));
     }
+    if (ParseDigits(address.port).value_or(0xFFFF) > 0xFFFF)
+      throw UsageError(fmt::format("{} {}: the port is 1 to 65535", option, text));
   } else if (bare_path) {
     address.path = place;
   } else {

@@ -89,9 +89,31 @@ TEST_CASE("input: files that cannot be written are reported before the guest run
     CheckOptionRefused(option, "/nonexistent/x", "/nonexistent/x: No such file");
     CheckOptionRefused(option, "/", "/: Is a directory");
   }
+  CheckOptionRefused("--screenshot-at", "1:/nonexistent/x.png", "/nonexistent/x.png: No such file");
+  CheckOptionRefused("--screenshot-at", "1:/", "/: Is a directory");
   CheckOptionRefused("--serial", "file:/nonexistent/x", "/nonexistent/x: No such file");
   CheckOptionRefused("--serial", "file:", "--serial file:");
   CheckOptionRefused("--serial", "printer", "--serial printer");
+}
+
+TEST_CASE("input: a mistyped command is named", "[input]") {
+  CheckRefused({"boot"}, "no command 'boot'");
+  CheckRefused({}, "say what to do");
+}
+
+TEST_CASE("input: options without their value, and given twice, are named", "[input]") {
+  CheckRefused({"run", "--kernel"}, "--kernel needs a value");
+  CheckRefused({"-k"}, "-k needs a value");
+  CheckRefused({"run", "--kernel", "a", "--kernel", "b"}, "--kernel is given more than once");
+}
+
+TEST_CASE("input: ports beyond 65535 are not taken as others", "[input]") {
+  CheckOptionRefused("--gdb", ":99999", "the port is 1 to 65535");
+  CheckOptionRefused("--qmp", "tcp:127.0.0.1:65536", "the port is 1 to 65535");
+}
+
+TEST_CASE("input: a TFTP folder that does not exist", "[input]") {
+  CheckOptionRefused("--net", "user,tftp=/nonexistent", "tftp=/nonexistent: there is no such folder");
 }
 
 TEST_CASE("input: hosts that lack a feature", "[input]") {

@@ -98,6 +98,16 @@ TEST_CASE("streams: serial file full", "[streams]") {
   CheckOutputError(Run({"demo", "--serial", "file:/dev/full"}, {}, 30));
 }
 
+TEST_CASE("streams: a report that the disk has no room for is told in one line", "[streams]") {
+  for (const char* option : {"--stats", "--dump", "--trace-exits"}) {
+    const Outcome run = Run({"demo", "--append", "checks=quick", option, "/dev/full"}, {}, 30);
+    CAPTURE(option, run.err);
+    CHECK(run.exit_code == 2);
+    CHECK(LinesOf(run.err).size() == 1);
+    CHECK_THAT(run.err, Catch::StartsWith("ring3: cannot write /dev/full: No space left"));
+  }
+}
+
 TEST_CASE("streams: standard output closed", "[streams]") { CheckOutputError(Run({"demo"}, {.close_out = true}, 30)); }
 
 TEST_CASE("streams: nobody reads the pipe any more", "[streams]") {

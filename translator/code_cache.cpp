@@ -171,9 +171,10 @@ void CodeCache::PatchJump(const Link& link, uint32_t target_offset) {
 
 void CodeCache::RetireReturns(BlockId id) {
   const Block& block = blocks_[id];
-  for (const uint16_t site : block.returns.offsets) {
+  if (!block.returns) return;
+  for (const uint16_t site : block.returns->offsets) {
     const uint32_t at = block.host_offset + site;
-    const int32_t relative = block.returns.lookup - static_cast<int32_t>(site + ReturnSite::kJumpBytes);
+    const int32_t relative = block.returns->lookup - static_cast<int32_t>(site + ReturnSite::kJumpBytes);
     *At(at) = 0xE9;
     std::memcpy(At(at + 1), &relative, sizeof relative);
     std::memcpy(At(at + ReturnSite::kJumpBytes), ReturnSite::kNop, sizeof ReturnSite::kNop);

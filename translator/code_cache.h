@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -35,12 +36,12 @@ struct Block {
   uint16_t guest_bytes = 0, guest_instructions = 0;
   uint32_t host_offset = 0, host_bytes = 0;  // in the cache
   std::vector<RecoveryEntry> recovery;
-  std::vector<LinkId> links;  // its direct exits
-  ReturnSites returns;
-  LinkId incoming = kNone;  // links of other blocks that jump here
+  std::vector<LinkId> links;             // its direct exits
+  std::unique_ptr<ReturnSites> returns;  // nullptr where it has none
+  LinkId incoming = kNone;               // links of other blocks that jump here
   BlockId next_in_bucket = kNone;
   std::optional<uint8_t> thunk_register;  // all of it is a PC thunk (translator/thunks.h)
-  bool live = false;  // found by lookup; a dead block's code may still be running
+  bool live = false;                      // found by lookup; a dead block's code may still be running
 };
 
 /// A direct exit of a block: a jump instruction that goes to its own stub until it is linked to a block.

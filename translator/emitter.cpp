@@ -92,7 +92,7 @@ void Emitter::Mark(RecoveryEntry entry) {
   entry.esp_delta = static_cast<int16_t>(pending_);
   if (!recovery_.empty() && recovery_.back().host_offset == entry.host_offset) {
     recovery_.back() = entry;
-  } else {
+  } else if (recovery_.empty() || !recovery_.back().SameState(entry)) {
     recovery_.push_back(entry);
   }
 }

@@ -16,6 +16,13 @@ struct RecoveryEntry {
   bool repeating : 1 = false;  // a REP string instruction: what interrupts it here does so between two iterations
   bool shadow : 1 = false;     // the instruction before was STI: no interrupt may be taken here
   uint32_t eip = 0;
+
+  /// Whether the guest's state is where the other says it is.
+  bool SameState(const RecoveryEntry& other) const {
+    return esp_delta == other.esp_delta && eip_in_scratch == other.eip_in_scratch &&
+           ebp_in_scratch == other.ebp_in_scratch && busy == other.busy && repeating == other.repeating &&
+           shadow == other.shadow && eip == other.eip;
+  }
 };
 static_assert(sizeof(RecoveryEntry) == 12, "there are some millions of them");
 

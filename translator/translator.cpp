@@ -244,7 +244,8 @@ void Translator::InstallBlock(const BlockKey& key, Block& block) {
   std::memcpy(host, code.data(), code.size());
   block.host_bytes = static_cast<uint32_t>(code.size());
   block.recovery.assign(emitter_.Recovery().begin(), emitter_.Recovery().end());
-  block.returns = emitter_.TakeReturns();
+  if (ReturnSites returns = emitter_.TakeReturns(); !returns.offsets.empty())
+    block.returns = std::make_unique<ReturnSites>(std::move(returns));
   block.links.reserve(emitter_.Exits().size());
   for (const PendingExit& exit : emitter_.Exits()) {
     const LinkId link = cache_.AddLink({.jump_offset = block.host_offset + exit.jump_offset,
@@ -282,7 +283,7 @@ ReturnResolution Translator::ResolveReturn(uint64_t host_pc, uint64_t rsp, uint3
     std::memcpy(&site, reinterpret_cast<const void*>(frame), sizeof site);
     if (ReturnSite::ExpectedAt(site) == eip) return {site, frame + sizeof site};
   }
-  ReturnSites& returns = cache_.Get(id).returns;
+  ReturnSites& returns = *cache_.Get(id).returns;
   if (++returns.mismatches == kMostMismatches) cache_.RetireReturns(id);
   return {reinterpret_cast<uint64_t>(cache_.At(cache_.Get(id).host_offset)) + returns.lookup, rsp};
 }

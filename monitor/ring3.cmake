@@ -5,7 +5,7 @@ pkg_check_modules(LIBUNWIND REQUIRED IMPORTED_TARGET libunwind)
 pkg_check_modules(SLIRP REQUIRED IMPORTED_TARGET slirp)
 
 # The user-mode network, and what the command line says of cards in the PCI slots.
-add_library(ring3_expansion STATIC net/slirp_network.cpp numbers.cpp options_net.cpp properties.cpp)
+add_library(ring3_expansion STATIC net/slirp_network.cpp numbers.cpp options_net.cpp options_slirp.cpp properties.cpp)
 target_link_libraries(ring3_expansion PUBLIC ring3_options ring3_virtio ring3_devices ring3_cpu fmt::fmt Threads::Threads
                                       PRIVATE CLI11::CLI11 PkgConfig::SLIRP)
 

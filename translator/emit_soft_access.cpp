@@ -72,7 +72,6 @@ HostOperand Emitter::EmitSoftOperand(Seg segment, const GuestAddress& address, u
   const bool second = soft_->accesses++ != 0;
   const bool keeps_scratch = second || (insn.row.cls == InstructionClass::kCall && !insn.IsDirectBranch());
   const x86::Mem kept = x86::qword_ptr(x86::r12, vcpu_offset::kSoftScratch);
-  Mark(insn.eip);
   if (keeps_scratch) as_.mov(kept, x86::r8);
   EmitLinear(segment, address);
   as_.mov(x86::r8, x86::rcx);

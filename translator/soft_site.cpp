@@ -114,20 +114,15 @@ std::optional<SoftMove> StackAccess(const GuestInstruction& insn) {
   const ZydisDecodedOperand& op = insn.operands[0];
   const bool in_memory = op.type == ZYDIS_OPERAND_TYPE_MEMORY && op.visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
   if (in_memory && !IsPlainOperand(op)) return std::nullopt;
-  bool writes_first = false;
   switch (insn.info.mnemonic) {
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
       if (insn.StacksSegment() || PopsStackPointer(insn)) return std::nullopt;
-      writes_first = insn.info.mnemonic == ZYDIS_MNEMONIC_PUSH && !in_memory;
-      break;
-    case ZYDIS_MNEMONIC_CALL:
-      if (!insn.IsNearBranch()) return std::nullopt;
-      writes_first = !in_memory;
       break;
     case ZYDIS_MNEMONIC_JMP:
-      if (!insn.IsNearBranch() || !in_memory) return std::nullopt;
-      break;
+      if (!in_memory) return std::nullopt;
+      [[fallthrough]];
+    case ZYDIS_MNEMONIC_CALL:
     case ZYDIS_MNEMONIC_RET:
       if (!insn.IsNearBranch()) return std::nullopt;
       break;
@@ -136,7 +131,8 @@ std::optional<SoftMove> StackAccess(const GuestInstruction& insn) {
     default:
       return std::nullopt;
   }
-  return SoftMove{.kind = SoftKind::kInline, .modifies = writes_first};
+  const bool stores = insn.info.mnemonic == ZYDIS_MNEMONIC_PUSH || insn.info.mnemonic == ZYDIS_MNEMONIC_CALL;
+  return SoftMove{.kind = SoftKind::kInline, .modifies = stores && !in_memory};
 }
 
 std::optional<SoftMove> InlineAccess(const GuestInstruction& insn) {
